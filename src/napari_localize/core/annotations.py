@@ -1,0 +1,81 @@
+"""The boxes of many planes: what an annotation file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from napari_localize.core.detections import Detections
+
+
+class Annotations(Mapping[str, Detections]):
+    """Detections by plane, all with the same class names.
+
+    Parameters
+    ----------
+    planes : mapping of str to Detections
+        By plane name: the file name relative to the image folder, and for a plane of a stack the
+        position behind it (see `plane_name`). Class lists that differ are joined.
+    sizes : mapping of str to (int, int), optional
+        Height and width in pixels of the planes where they are known.
+    class_names : sequence of str, optional
+        The joint class list; by default the classes in order of first appearance.
+    """
+
+    def __init__(
+        self,
+        planes: Mapping[str, Detections],
+        sizes: Mapping[str, tuple[int, int]] | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        if class_names is None:
+            class_names = tuple(
+                dict.fromkeys(name for plane in planes.values() for name in plane.class_names)
+            )
+        self.class_names: tuple[str, ...] = tuple(class_names)
+        self._planes = {
+            name: plane if plane.class_names == self.class_names else plane.with_classes(self.class_names)
+            for name, plane in planes.items()
+        }
+        self.sizes: dict[str, tuple[int, int]] = dict(sizes or {})
+
+    def __getitem__(self, name: str) -> Detections:
+        return self._planes[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._planes)
+
+    def __len__(self) -> int:
+        return len(self._planes)
+
+    def __repr__(self) -> str:
+        boxes = sum(len(plane) for plane in self._planes.values())
+        return f"<Annotations: {len(self)} planes, {boxes} boxes, classes {', '.join(self.class_names)}>"
+
+
+def plane_name(file_name: str, position: Mapping[str, int] | None = None) -> str:
+    """Name of a plane: the file, and behind ``#`` where it lies in a stack.
+
+    >>> plane_name("movie.tif", {"t": 3})
+    'movie.tif#t=3'
+    """
+    if not position:
+        return file_name
+    return file_name + "#" + ",".join(f"{axis}={index}" for axis, index in position.items())
+
+
+def split_plane_name(name: str) -> tuple[str, dict[str, int]]:
+    """Undo `plane_name`; a name without a valid position behind ``#`` is all file name.
+
+    >>> split_plane_name("movie.tif#t=3")
+    ('movie.tif', {'t': 3})
+    """
+    file_name, mark, tail = name.rpartition("#")
+    if not mark:
+        return name, {}
+    position: dict[str, int] = {}
+    for part in tail.split(","):
+        axis, equals, index = part.partition("=")
+        if not (equals and len(axis) == 1 and index.isdigit()):
+            return name, {}
+        position[axis] = int(index)
+    return file_name, position
