@@ -1,0 +1,1 @@
+"""From annotated planes to a trained model, and how good a model is."""
