@@ -19,6 +19,8 @@ class Annotations(Mapping[str, Detections]):
         Height and width in pixels of the planes where they are known.
     class_names : sequence of str, optional
         The joint class list; by default the classes in order of first appearance.
+    notes : sequence of str, optional
+        Sentences on what was mended or left out when a file was read; to be shown to the user.
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class Annotations(Mapping[str, Detections]):
         planes: Mapping[str, Detections],
         sizes: Mapping[str, tuple[int, int]] | None = None,
         class_names: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         if class_names is None:
             class_names = tuple(
@@ -37,6 +40,7 @@ class Annotations(Mapping[str, Detections]):
             for name, plane in planes.items()
         }
         self.sizes: dict[str, tuple[int, int]] = dict(sizes or {})
+        self.notes: list[str] = list(notes)
 
     def __getitem__(self, name: str) -> Detections:
         return self._planes[name]
