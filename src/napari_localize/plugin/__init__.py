@@ -1,0 +1,1 @@
+"""napari's side: layers to core and back, readers, writers and sample data. No widgets."""

@@ -1,0 +1,471 @@
+"""A Shapes layer of boxes under control: the whole table, what is shown of it, undo, and every way to edit."""
+
+from __future__ import annotations
+
+import math
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from app_model.types import KeyCode, KeyMod
+from psygnal import Signal
+
+from napari_localize.core.detections import STATES, Detections
+from napari_localize.core.errors import UserError
+from napari_localize.plugin.history import Box, Finished, Step
+from napari_localize.plugin.layers import METADATA
+from napari_localize.plugin.mirror import in_use, save_metadata, set_defaults, take_over, write_rows
+from napari_localize.plugin.rows import Rows, find_edit, read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from napari.layers import Shapes
+
+    from napari_localize.plugin.table import Changes, Count, Region
+
+_DEBOUNCE_MS = 15
+_UNDO_KEYS = (KeyMod.CtrlCmd | KeyCode.KeyZ, KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ)
+
+_controllers: weakref.WeakKeyDictionary[Shapes, BoxLayer] = weakref.WeakKeyDictionary()
+
+
+def box_layer(layer: Shapes) -> BoxLayer:
+    """Return the controller of a layer; the first call for a layer takes charge of it."""
+    controller = _controllers.get(layer)
+    if controller is None:
+        controller = _controllers[layer] = BoxLayer(layer)
+    return controller
+
+
+class BoxLayer:
+    """The boxes of one Shapes layer, 2-D or with planes along leading axes.
+
+    The layer shows those boxes that pass the filter; this object knows all. Whatever a person does with
+    napari's tools is found by comparing the layer with the table, shortly after any event or when
+    `reconcile` is called, and becomes one step that can be undone. Get it by `box_layer(layer)`.
+
+    A plane is given by its index, a tuple of ints along the leading axes: ``()`` in a 2-D layer.
+    """
+
+    changed = Signal()
+    """Boxes, classes, finished planes, the filter or the history are no longer what they were."""
+    selection_changed = Signal()
+    """Other boxes are selected."""
+    stepped = Signal(Step, str)
+    """A step was taken back ("Undid ...") or again ("Redid ...")."""
+
+    def __init__(self, layer: Shapes) -> None:
+        self._layer = weakref.ref(layer)
+        self._line_width = 2.0
+        self._dirty = False
+        self._applying = False
+        self._timer: Any = None
+        rows = read_rows(layer)
+        self._table, ids = take_over(layer, rows)
+        self._last = rows
+        self._write(rows, ids)
+        layer.events.data.connect(self._on_event)
+        layer.events.features.connect(self._on_event)
+        layer.selected_data.events.items_changed.connect(self._on_selection)
+        _bind_undo(layer)
+
+    @property
+    def layer(self) -> Shapes:
+        """The layer; it is not kept alive by this object."""
+        layer = self._layer()
+        if layer is None:
+            raise ReferenceError("the layer of these boxes is gone")
+        return layer
+
+    # Reading
+
+    @property
+    def classes(self) -> dict[str, str]:
+        """Colour by class name, in the order of the class list."""
+        return dict(self._table.classes)
+
+    @property
+    def finished(self) -> Finished:
+        """Indices of the planes that a person has finished."""
+        return self._table.finished
+
+    @property
+    def filter(self) -> tuple[float, tuple[float, float]]:
+        """Lowest score, and smallest and largest diameter, of proposals that are shown."""
+        return self._table.min_score, self._table.diameter_range
+
+    @property
+    def shown_states(self) -> frozenset[str]:
+        """States of boxes that are shown."""
+        return self._table.shown_states
+
+    @property
+    def undo_text(self) -> str | None:
+        """What `undo` would take back."""
+        return self._table.history.undo_text
+
+    @property
+    def redo_text(self) -> str | None:
+        """What `redo` would do again."""
+        return self._table.history.redo_text
+
+    @property
+    def image_info(self) -> dict[str, Any]:
+        """What is known about the image: ``name``, ``size`` (H, W), ``planes`` and ``axes`` of the leading axes."""
+        return dict(self.layer.metadata.get(METADATA, {}).get("image", {}))
+
+    def __len__(self) -> int:
+        return len(self._table.boxes)
+
+    def get(self, key: int) -> Box | None:
+        """Return a box by its id, shown or not."""
+        return self._table.boxes.get(key)
+
+    def planes(self) -> list[tuple[int, ...]]:
+        """Return the indices of planes that have boxes, shown or not, or are finished."""
+        self.reconcile()
+        return sorted({box.plane for box in self._table.boxes.values()} | self._table.finished)
+
+    def counts(self, plane: tuple[int, ...] | None = None) -> dict[str, Count]:
+        """Count the boxes shown per class, of one plane or of all, and how many a person has approved."""
+        self.reconcile()
+        return self._table.counts(plane)
+
+    def detections(self, plane: tuple[int, ...] = (), states: Iterable[str] | None = None) -> Detections:
+        """Return the boxes of a plane.
+
+        Parameters
+        ----------
+        plane : tuple of int
+            Index of the plane.
+        states : iterable of str, optional
+            Which boxes; by default all but the rejected. Proposals count when their score and size pass
+            the filter; the choice of `set_shown_states` is for the eye only.
+        """
+        self.reconcile()
+        return self._table.detections(plane, states)
+
+    def approved(self, plane: tuple[int, ...] = ()) -> Detections:
+        """Return the boxes of a plane that a person has accepted, changed or made: what a model learns from."""
+        return self.detections(plane, ("accepted", "edited", "added"))
+
+    def shown(self, plane: tuple[int, ...] | None = None) -> dict[int, Box]:
+        """Return the shown boxes by id, of one plane or of all."""
+        self.reconcile()
+        return dict(self._table.shown(plane))
+
+    def least_certain(self, plane: tuple[int, ...], after: int | None = None, step: int = 1) -> int | None:
+        """Return the shown proposal with the next lowest score on a plane, or None at the end.
+
+        Parameters
+        ----------
+        plane : tuple of int
+            Index of the plane.
+        after : int, optional
+            Id of the box to go on from; by default from the lowest score.
+        step : int
+            1 for the next, -1 for the one before.
+        """
+        self.reconcile()
+        order = sorted((box.score or 0.0, key) for key, box in self._table.shown(plane) if box.state == "proposed")
+        start = self._table.boxes.get(after) if after is not None else None
+        if after is None or start is None or start.plane != plane:
+            return order[0][1] if order and step > 0 else None
+        here = (start.score or 0.0, after)
+        ahead = [at for at in order if (at > here if step > 0 else at < here)]
+        return (ahead[0] if step > 0 else ahead[-1])[1] if ahead else None
+
+    # Selection
+
+    @property
+    def selected_ids(self) -> list[int]:
+        """Ids of the selected boxes."""
+        self.reconcile()
+        ids = self._last.ids
+        return [ids[row] for row in sorted(self.layer.selected_data) if row < len(ids)]
+
+    def select(self, ids: Iterable[int]) -> None:
+        """Select boxes that are shown."""
+        self.reconcile()
+        self._select_rows(set(ids))
+
+    def _select_rows(self, ids: set[int]) -> None:
+        rows = {row for row, key in enumerate(self._last.ids) if key in ids}
+        if rows != set(self.layer.selected_data):
+            self.layer.selected_data = rows
+
+    # Editing: each call is one step that can be undone
+
+    def accept(self, ids: Iterable[int]) -> None:
+        """Accept boxes."""
+        self._edit("accept", self._table.accepting, ids)
+
+    def reject(self, ids: Iterable[int]) -> None:
+        """Reject boxes: those of a model are kept, hidden, as knowledge; those of a person go."""
+        self._edit("reject", self._table.rejecting, ids)
+
+    def delete(self, ids: Iterable[int]) -> None:
+        """Delete boxes; a box of a model stays known as rejected until it is deleted again."""
+        self._edit("delete", self._table.deleting, ids)
+
+    def set_class(self, ids: Iterable[int], label: str) -> None:
+        """Give boxes another class."""
+        self._edit("change class of", lambda keys: self._table.classing(keys, label), ids)
+
+    def accept_shown(self, plane: tuple[int, ...] | None = None) -> None:
+        """Accept every box that is shown, of one plane or of all."""
+        self.reconcile()
+        self.accept([key for key, box in self._table.shown(plane) if box.state == "proposed"])
+
+    def _edit(self, verb: str, change: Any, ids: Iterable[int]) -> None:
+        self.reconcile()
+        changes: Changes = change(list(ids))
+        number = len(changes)
+        self._commit(self._table.edit(f"{verb} {number} box{'es' * (number > 1)}", changes))
+
+    def finish(self, plane: tuple[int, ...]) -> None:
+        """Declare that everything on a plane is right: what is shown there is accepted."""
+        self.reconcile()
+        changes = self._table.accepting(key for key, box in self._table.shown(plane) if box.state == "proposed")
+        self._commit(self._table.edit("finish the plane", changes, finished=self.finished | {plane}))
+
+    def unfinish(self, plane: tuple[int, ...]) -> None:
+        """Take a plane back into work; its boxes stay as they are."""
+        self.reconcile()
+        self._commit(self._table.edit("take the plane back into work", {}, finished=self.finished - {plane}))
+
+    def add_class(self, name: str, color: str | None = None) -> None:
+        """Add a class; raises UserError when the name is empty or taken."""
+        self.reconcile()
+        self._commit(self._table.add_class(name, color))
+
+    def rename_class(self, old: str, new: str) -> None:
+        """Rename a class and with it its boxes; raises UserError when the name is empty or taken."""
+        self.reconcile()
+        following = self.next_class == old
+        self._commit(self._table.rename_class(old, new))
+        if following:
+            self.next_class = new.strip()
+
+    def recolor_class(self, name: str, color: str) -> None:
+        """Give a class another colour, ``#RRGGBB``."""
+        self.reconcile()
+        self._commit(self._table.recolor_class(name, color))
+
+    def remove_class(self, name: str) -> None:
+        """Remove a class; raises UserError when it has boxes or is the only one."""
+        self.reconcile()
+        self._commit(self._table.remove_class(name))
+
+    @property
+    def next_class(self) -> str:
+        """The class that the next drawn box gets."""
+        defaults = self.layer.feature_defaults
+        name = str(defaults["class"].iloc[0]) if "class" in defaults else ""
+        return name if name in self._table.classes else next(iter(self._table.classes), "object")
+
+    @next_class.setter
+    def next_class(self, name: str) -> None:
+        if name not in self._table.classes:
+            raise UserError(f"there is no class {name!r}; add it first.")
+        self._applying = True
+        try:
+            set_defaults(self.layer, name)
+        finally:
+            self._applying = False
+        self.changed.emit()
+
+    def undo(self) -> Step | None:
+        """Take the last step back; None when there is none."""
+        return self._step(self._table.undo, "Undid")
+
+    def redo(self) -> Step | None:
+        """Take the step again that was taken back last; None when there is none."""
+        return self._step(self._table.redo, "Redid")
+
+    def _step(self, move: Any, word: str) -> Step | None:
+        self.reconcile()
+        step: Step | None = move()
+        if step is not None:
+            self._commit(step)
+            self.stepped.emit(step, word)
+        return step
+
+    # The model and the filter
+
+    def set_proposals(
+        self,
+        proposals: Mapping[tuple[int, ...], Detections],
+        origin: str,
+        *,
+        replace: bool = True,
+        region: Region | None = None,
+    ) -> int:
+        """Show what a model has found.
+
+        The guesses of models that nobody has touched are replaced on these planes. What a person has made,
+        changed, accepted or rejected stays, and a proposal that overlaps such a box (IoU above 0.5) is
+        left out. This is no step of a person and cannot be undone.
+
+        Parameters
+        ----------
+        proposals : mapping of plane index to Detections
+            A plane with no detections loses its old proposals.
+        origin : str
+            ``name@version`` of the model.
+        replace : bool
+            False adds to the proposals that are there, while a run is still going on.
+        region : (y0, y1, x0, x1), optional
+            Where the model has looked; proposals with their centre elsewhere stay.
+
+        Returns
+        -------
+        int
+            Number of proposals left out because a person has judged the same object.
+        """
+        self.reconcile()
+        left_out = self._table.propose(proposals, origin, replace=replace, region=region)
+        self._sync()
+        self.changed.emit()
+        return left_out
+
+    def set_filter(self, min_score: float = 0.0, diameter_range: tuple[float, float] = (0.0, math.inf)) -> None:
+        """Show only proposals with so high a score and a diameter (pixels) in the range; nothing is lost."""
+        self.reconcile()
+        if (min_score, diameter_range) == self.filter:
+            return
+        self._table.min_score, self._table.diameter_range = min_score, diameter_range
+        self._sync()
+        self.changed.emit()
+
+    def set_shown_states(self, states: Iterable[str]) -> None:
+        """Show only boxes in these states."""
+        self.reconcile()
+        self._table.shown_states = frozenset(states) & frozenset(STATES)
+        self._sync()
+        self.changed.emit()
+
+    @property
+    def line_width(self) -> float:
+        """Width of the edges in data pixels."""
+        return self._line_width
+
+    @line_width.setter
+    def line_width(self, width: float) -> None:
+        self._line_width = width
+        layer = self.layer
+        if layer.nshapes:
+            layer.edge_width = width
+            layer.events.edge_width()
+        with layer.block_update_properties():
+            layer.current_edge_width = width
+
+    # Keeping the layer and the table in step
+
+    def reconcile(self) -> None:
+        """Find out now what a person or another plugin has done to the layer."""
+        layer = self.layer
+        if not self._dirty or in_use(layer):
+            return
+        self._dirty = False
+        rows = read_rows(layer)
+        edit = find_edit(rows, self._last, self._table, self.next_class)
+        self._table.edit(edit.text, edit.changes)
+        self._write(rows, edit.ids)
+        if edit.changes:
+            self.changed.emit()
+
+    def close(self) -> None:
+        """Let go of the layer: it stays as it is, and later edits are no longer followed."""
+        layer = self.layer
+        layer.events.data.disconnect(self._on_event)
+        layer.events.features.disconnect(self._on_event)
+        layer.selected_data.events.items_changed.disconnect(self._on_selection)
+        for key in _UNDO_KEYS:
+            layer.bind_key(key, None)
+        if self._timer is not None:
+            self._timer.stop()
+        _controllers.pop(layer, None)
+
+    def _commit(self, step: Step | None) -> None:
+        if step is not None:
+            self._sync()
+            self.changed.emit()
+
+    def _on_event(self) -> None:
+        if not self._applying:
+            self._dirty = True
+            self._wake()
+
+    def _on_selection(self) -> None:
+        if not self._applying:
+            self.selection_changed.emit()
+
+    def _wake(self) -> None:
+        """Reconcile when the event loop comes round; without one, the next call of any method does."""
+        if self._timer is None:
+            self._timer = _single_shot(weakref.WeakMethod(self._on_timer))
+        if self._timer is not None and not self._timer.isActive():
+            self._timer.start(_DEBOUNCE_MS)
+
+    def _on_timer(self) -> None:
+        layer = self._layer()
+        if layer is not None and in_use(layer):
+            self._wake()
+        elif layer is not None:
+            self.reconcile()
+
+    def _sync(self) -> None:
+        """Make the layer show what the table says, as soon as no box is being dragged or drawn."""
+        layer = self.layer
+        if in_use(layer):
+            self._dirty = True
+            self._wake()
+        else:
+            self._write(read_rows(layer), list(self._last.ids))
+
+    def _write(self, rows: Rows, ids: list[int]) -> None:
+        layer, table = self.layer, self._table
+        self._applying = True
+        try:
+            write_rows(layer, rows, ids, dict(table.shown()), table.classes, self._line_width, self._last)
+            self._last = read_rows(layer)
+        finally:
+            self._applying = False
+        save_metadata(layer, table)
+
+
+def _single_shot(callback: weakref.WeakMethod[Any]) -> Any:
+    """Return a timer when there is a Qt application to run it."""
+    if "qtpy" not in sys.modules:
+        return None
+    from qtpy.QtCore import QCoreApplication, QTimer
+
+    if QCoreApplication.instance() is None:
+        return None
+    timer = QTimer()
+    timer.setSingleShot(True)
+
+    def run() -> None:
+        method = callback()
+        if method is not None:
+            method()
+
+    timer.timeout.connect(run)
+    return timer
+
+
+def _bind_undo(layer: Shapes) -> None:
+    for key, action in zip(_UNDO_KEYS, (_undo, _redo), strict=True):
+        layer.bind_key(key, action, overwrite=True)
+
+
+def _undo(layer: Shapes) -> None:
+    """Take back the last change of a box."""
+    box_layer(layer).undo()
+
+
+def _redo(layer: Shapes) -> None:
+    """Make the change again that was taken back."""
+    box_layer(layer).redo()

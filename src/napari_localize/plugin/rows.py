@@ -1,0 +1,220 @@
+"""What a Shapes layer holds at this moment, and which of its shapes is which box.
+
+Indices say nothing: pasting sends no event and copies ids, assigning `data` keeps feature rows by position,
+removing the last vertices of a polygon drops the shape but not its row, and other plugins write features.
+So a shape is recognised by its id and its place together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_localize.core.detections import HUMAN, STATES
+from napari_localize.plugin.history import Box
+from napari_localize.plugin.layers import COLUMNS, vertices_to_boxes
+from napari_localize.plugin.table import BoxTable, Changes, edited_state
+
+if TYPE_CHECKING:
+    from napari.layers import Shapes
+    from numpy.typing import NDArray
+
+SMALLEST = 1.0
+"""Sides in pixels of the smallest box that can be drawn; less is a click that was not meant."""
+
+NEW = -1
+"""Id of a shape that is no known box."""
+
+
+@dataclass
+class Rows:
+    """The shapes of a layer, read at one moment; None where a feature is missing or makes no sense."""
+
+    boxes: NDArray[np.float32]
+    indices: NDArray[np.int64]
+    exact: NDArray[np.bool_]
+    ids: list[int]
+    labels: list[str | None]
+    scores: list[float | None]
+    origins: list[str | None]
+    states: list[str | None]
+    aligned: bool = True
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def key(self, row: int) -> tuple[bytes, bytes]:
+        """Where a shape lies, to compare it with others."""
+        return self.boxes[row].tobytes(), self.indices[row].tobytes()
+
+    def xyxy(self, row: int) -> tuple[float, float, float, float]:
+        """Return the box around a shape."""
+        x0, y0, x1, y1 = self.boxes[row].tolist()
+        return x0, y0, x1, y1
+
+    def plane(self, row: int) -> tuple[int, ...]:
+        """Return the plane of a shape."""
+        return tuple(self.indices[row].tolist())
+
+    def smallest_side(self, row: int) -> float:
+        """Shorter side of the box in pixels; NaN when a vertex is not finite."""
+        sides = self.boxes[row, 2:] - self.boxes[row, :2]
+        return float(sides.min()) if np.isfinite(self.boxes[row]).all() else float("nan")
+
+
+def read_rows(layer: Shapes) -> Rows:
+    """Read all shapes of a layer with their features."""
+    shapes = layer.data
+    boxes, indices, exact = vertices_to_boxes(shapes, layer.ndim)
+    exact &= np.array([str(kind) == "rectangle" for kind in layer.shape_type], bool)
+    features = layer.features
+    n = len(shapes)
+    aligned = len(features) == n
+    columns = {name: list(features[name]) if aligned and name in features else [None] * n for name in COLUMNS}
+    return Rows(
+        boxes,
+        indices,
+        exact,
+        ids=[_integer(value) for value in columns["id"]],
+        labels=[_text(value) for value in columns["class"]],
+        scores=[_score(value) for value in columns["score"]],
+        origins=[_text(value) for value in columns["origin"]],
+        states=[value if value in STATES else None for value in map(_text, columns["state"])],
+        aligned=aligned,
+    )
+
+
+def _integer(value: Any) -> int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return NEW
+    return int(number) if number >= 0 and number.is_integer() else NEW
+
+
+def _text(value: Any) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _score(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if 0 <= number <= 1 else None
+
+
+def identify(rows: Rows, last: Rows) -> list[int]:
+    """Say which box each shape is, given what the layer held before.
+
+    Returns
+    -------
+    list of int
+        An id of `last` for each row, each at most once; `NEW` for shapes that were not there.
+    """
+    where = {key: row for row, key in enumerate(last.ids)}
+    found = [NEW] * len(rows)
+    free = set(last.ids)
+
+    def take(row: int, key: int) -> None:
+        found[row] = key
+        free.discard(key)
+
+    for row, key in enumerate(rows.ids):
+        if key in free and rows.key(row) == last.key(where[key]):
+            take(row, key)
+    if not free:
+        return found
+    lost = [row for row, key in enumerate(found) if key == NEW]
+    places: dict[tuple[bytes, bytes], list[int]] = {}
+    for key in sorted(free, reverse=True):
+        places.setdefault(last.key(where[key]), []).append(key)
+    for row in lost:
+        if same_place := places.get(rows.key(row)):
+            take(row, same_place.pop())
+    for row in lost:
+        if found[row] == NEW and rows.ids[row] in free:
+            take(row, rows.ids[row])
+    return found
+
+
+@dataclass
+class Edit:
+    """What a person has done to a layer since it was read last.
+
+    Parameters
+    ----------
+    ids : list of int
+        Which box each shape is by now; `NEW` for shapes that are to be taken out again.
+    changes : dict of int to Box or None
+        The boxes as they are by now.
+    text : str
+        What was done, for the history.
+    """
+
+    ids: list[int]
+    changes: Changes = field(default_factory=dict)
+    text: str = ""
+
+
+def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str) -> Edit:
+    """Compare a layer with the table."""
+    edit = Edit(identify(rows, last))
+    added, moved, changed = 0, 0, 0
+    before = {key: row for row, key in enumerate(last.ids)}
+    for row, key in enumerate(edit.ids):
+        if key == NEW:
+            # `not >=` so that NaN counts as too small.
+            if not rows.smallest_side(row) >= SMALLEST:
+                continue
+            edit.ids[row] = key = table.new_id()
+            label = rows.labels[row] or default_class
+            edit.changes[key] = Box(rows.plane(row), rows.xyxy(row), label, None, HUMAN, "added")
+            added += 1
+            continue
+        was = before[key]
+        new = old = table.boxes.get(key) or _box_of(last, was, default_class)
+        if rows.ids[row] == key:
+            new = _with_features(new, rows, row, last, was)
+            changed += new is not old
+        if rows.key(row) != last.key(was) and rows.smallest_side(row) > 0:
+            state = new.state if new.state != old.state else edited_state(new)
+            new = new._replace(plane=rows.plane(row), xyxy=rows.xyxy(row), state=state)
+            moved += 1
+        if new is not old:
+            edit.changes[key] = new
+    gone = set(last.ids).difference(edit.ids)
+    edit.changes.update(table.deleting(gone))
+    edit.text = _describe(("add", added), ("move", moved), ("change", changed), ("delete", len(gone)))
+    return edit
+
+
+def _box_of(rows: Rows, row: int, default_class: str) -> Box:
+    """Return a box as the layer held it; a model run may have dropped it while a person was dragging it."""
+    return Box(
+        rows.plane(row),
+        rows.xyxy(row),
+        rows.labels[row] or default_class,
+        rows.scores[row],
+        rows.origins[row] or HUMAN,
+        rows.states[row] or "added",
+    )
+
+
+def _with_features(box: Box, rows: Rows, row: int, last: Rows, was: int) -> Box:
+    """Take over class, state and score that were written into the feature table since it was read last."""
+    label, state, score = rows.labels[row], rows.states[row], rows.scores[row]
+    if label is not None and label != last.labels[was]:
+        box = box._replace(label=label, state=edited_state(box))
+    if state is not None and state != last.states[was]:
+        box = box._replace(state=state)
+    if score is not None and score != last.scores[was]:
+        box = box._replace(score=score)
+    return box
+
+
+def _describe(*parts: tuple[str, int]) -> str:
+    words = [f"{verb} {number} box{'es' * (number > 1)}" for verb, number in parts if number]
+    return " and ".join(words)
