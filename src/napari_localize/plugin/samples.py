@@ -87,5 +87,5 @@ def _truth(
         part = annotations.get(plane_name(file_name, position), Detections.empty())
         vertices.append(boxes_to_vertices(part.boxes, [index] * len(part)))
         classes += [part.class_names[label] for label in part.labels]
-    look = {"edge_color": "white", "face_color": "transparent", "edge_width": 1, "opacity": 1.0, "visible": False}
+    look = {"edge_color": "magenta", "face_color": "transparent", "edge_width": 1, "opacity": 1.0, "visible": False}
     return np.concatenate(vertices), {"shape_type": "rectangle", "features": {"class": classes}, **look}
