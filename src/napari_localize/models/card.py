@@ -1,0 +1,120 @@
+"""What is known about a trained model; stored in the header of its file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
+
+from napari_localize.core.errors import UserError
+
+HEADER_KEY = "napari_localize"
+"""Entry of the safetensors metadata that holds the card as JSON."""
+
+PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How files of torch.save and pickle begin."""
+
+
+class ModelCard(BaseModel):
+    """What a model is, where it comes from and how good it is.
+
+    Attributes
+    ----------
+    name, version : str, int
+        Together the model's reference, ``name@version``.
+    parent : str or None
+        Reference of the model that training started from.
+    architecture : dict
+        ``kind`` and the arguments the network is built with.
+    classes : list of str
+        What its labels mean, in order.
+    object_diameter : float
+        Typical sqrt(width x height) of the objects, in pixels, to which images are rescaled for it.
+    diameter_range : (float, float)
+        Object diameters, in pixels of the rescaled image, that it was trained on.
+    pixel_size : float or None
+        Micrometres per pixel of the rescaled image, where that is known.
+    channels, intensity : str
+        How the channels and values of an image become what the network sees.
+    threshold : float
+        Score that gave the best F1 on validation images.
+    training : dict
+        Data and fingerprints, split, recipe, versions.
+    metrics : dict
+        Measured quality by part of the data.
+    licence, created, description : str
+        Licence of the weights, ISO date, one sentence.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = Field(min_length=1, max_length=80)
+    version: int = Field(default=1, ge=1)
+    parent: str | None = None
+    description: str = ""
+    architecture: dict[str, Any]
+    classes: list[str] = Field(min_length=1, max_length=1000)
+    object_diameter: float = Field(gt=0, lt=10_000)
+    diameter_range: tuple[float, float]
+    pixel_size: float | None = Field(default=None, gt=0)
+    channels: str = ""
+    intensity: str = ""
+    threshold: float = Field(ge=0, le=1)
+    training: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    licence: str = ""
+    created: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_file_name(cls, name: str) -> str:
+        if name.startswith(".") or any(character in name for character in '/\\@:*?"<>|') or not name.isprintable():
+            raise ValueError("a model's name must not start with a dot nor contain / \\ @ : * ? \" < > |")
+        return name
+
+    @property
+    def reference(self) -> str:
+        """The model's name and version: ``name@version``."""
+        return f"{self.name}@{self.version}"
+
+
+def read_card(path: str | os.PathLike[str]) -> ModelCard:
+    """Read the card of a model file without loading its weights.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, damaged or not one of ours.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(2)
+        if start in PICKLED:
+            raise UserError(f"{path} is a pickled checkpoint, which can run code; only .safetensors are opened.")
+        with safe_open(path, "numpy") as file:
+            text = (file.metadata() or {}).get(HEADER_KEY)
+    except OSError as error:
+        raise UserError(f"cannot read the model {path}: {error.strerror or error}.") from error
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a model file, or it is cut off; copy it again.") from error
+    if text is None:
+        raise UserError(f"{path} was made by another program; only models of napari-localize can be used.")
+    try:
+        return ModelCard.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"the card of {path} is not valid: {where}: {first['msg']}.") from error
+
+
+def copy_with_card(source: Path, target: Path, card: ModelCard) -> None:
+    """Copy a model file with another card in its header."""
+    try:
+        save_file(load_file(source), target, metadata={HEADER_KEY: card.model_dump_json()})
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"cannot copy the model {source}: {error}.") from error

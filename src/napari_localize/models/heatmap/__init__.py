@@ -1,0 +1,1 @@
+"""The default localizer: its network, what it learns from and how its answer is read."""

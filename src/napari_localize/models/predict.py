@@ -1,0 +1,278 @@
+"""Running a model over a plane of any size: scale, tiles, seams, and what to do when memory runs out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from torchvision.ops import batched_nms
+
+from napari_localize.core.detections import Detections
+from napari_localize.core.errors import Cancelled, UserError
+from napari_localize.core.planes import PlaneSource
+from napari_localize.core.settings import PredictSettings
+from napari_localize.core.tiling import SEAM_MARGIN, Rectangle, cut_by_seam, join_parts, plan_tiles
+from napari_localize.models.heatmap.decode import NMS_IOU
+from napari_localize.models.heatmap.network import MULTIPLE
+from napari_localize.models.intensity import IntensityMap, find_intensity_map
+from napari_localize.models.localizer import Answer, Model
+from napari_localize.models.scale import estimate_diameter
+
+FLOOR = 0.05
+"""Boxes with a lower score are never returned."""
+
+TILE = 768
+OVERLAP = 160
+"""Side of a tile, and what neighbours share, in pixels of the network."""
+
+SMALLEST_TILE = 256
+
+LARGEST_READ = 6144
+"""No tile is larger than this in pixels of the plane, however much the image is reduced."""
+
+ZOOM_RANGE = (1 / 32, 8.0)
+
+BATCH_SIZE = {"cpu": 1, "cuda": 8, "mps": 4}
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+def predict_plane(
+    model: Model,
+    plane: PlaneSource,
+    settings: PredictSettings,
+    *,
+    region: Sequence[int] | None = None,
+    on_event: OnEvent | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    full: bool = False,
+) -> Detections:
+    """Localize the objects of one plane.
+
+    Parameters
+    ----------
+    model : Model
+        What to run.
+    plane : PlaneSource
+        Where to look.
+    settings : PredictSettings
+        How. The device is the model's.
+    region : (y0, y1, x0, x1), optional
+        Look only here; pixels.
+    on_event : callable, optional
+        Gets dictionaries with ``event``: ``message`` (text), ``diameter`` (object_diameter, text), ``progress``
+        (done, total: tiles), ``boxes`` (detections of finished tiles, provisional).
+    should_stop : callable, optional
+        Asked between tiles.
+    full : bool
+        Return everything above `FLOOR` whatever the threshold, for a choice afterwards.
+
+    Returns
+    -------
+    Detections
+        In pixels of the plane, best first.
+
+    Raises
+    ------
+    UserError
+        When the settings do not fit the plane.
+    Cancelled
+        When `should_stop` said so.
+    """
+    tell = on_event or (lambda event: None)
+    run = _Run(model, plane, _check_region(plane, region), settings, tell, should_stop or (lambda: False))
+    run.zoom = run.find_zoom()
+    threshold = model.card.threshold if settings.threshold is None else settings.threshold
+    boxes, labels, scores = run.all_tiles(FLOOR if full else max(threshold, FLOOR))
+    origins = np.full(len(boxes), model.card.reference)
+    return Detections(boxes, labels, scores, class_names=tuple(model.card.classes), origins=origins)
+
+
+@dataclass
+class _Run:
+    """One prediction under way."""
+
+    model: Model
+    plane: PlaneSource
+    region: Rectangle
+    settings: PredictSettings
+    tell: OnEvent
+    should_stop: Callable[[], bool]
+
+    def __post_init__(self) -> None:
+        self.intensity: IntensityMap = find_intensity_map(self.plane, self.settings.channel)
+        self.zoom = 1.0
+        self.tile = TILE
+        self.batch_size = self.settings.batch_size or BATCH_SIZE[self.model.device.type]
+
+    def find_zoom(self) -> float:
+        """Find by how much to enlarge the plane; say what was found."""
+        wanted = self.model.card.object_diameter
+        diameter, text = self.settings.object_diameter, ""
+        if diameter is not None:
+            text = f"Object diameter: {diameter:.0f} px, as given."
+        elif self.settings.pixel_size is not None:
+            known = self.model.card.pixel_size
+            if known is None:
+                self.tell(
+                    {
+                        "event": "message",
+                        "text": f"Model {self.model.card.reference} does not know how large its objects are in um, "
+                        "so the pixel size is not used.",
+                    }
+                )
+            else:
+                diameter = wanted * known / self.settings.pixel_size
+                text = f"Object diameter: {diameter:.0f} px, from the pixel size."
+        if diameter is None:
+            estimate = estimate_diameter(_Window(self.plane, self.region), self._look, wanted)
+            diameter, text = estimate.diameter, estimate.text
+        self.tell({"event": "diameter", "object_diameter": diameter, "text": text})
+        zoom = 1.0 if diameter is None else wanted / diameter
+        return float(np.clip(zoom, *ZOOM_RANGE))
+
+    def all_tiles(self, floor: float) -> Answer:
+        """Run over all tiles and put what was found together."""
+        while True:
+            try:
+                return self._all_tiles(floor)
+            except torch.OutOfMemoryError:
+                self._need_less()
+
+    def _need_less(self) -> None:
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.batch_size > 1:
+            self.batch_size //= 2
+            text = f"The GPU's memory is full; going on with {self.batch_size} tiles at a time."
+        elif self.tile > SMALLEST_TILE:
+            self.tile //= 2
+            text = f"The GPU's memory is full; going on with tiles of {self.tile} px."
+        elif self.model.device.type != "cpu":
+            self.model.move_to(torch.device("cpu"))
+            self.tile = TILE
+            text = "The GPU's memory is full even for small tiles; going on with the CPU, which is slower."
+        else:
+            raise UserError("the memory is full even for small tiles; close other programs and run again.")
+        self.tell({"event": "message", "text": text})
+
+    def _all_tiles(self, floor: float) -> Answer:
+        region, zoom = self.region, self.zoom
+        height, width = region.y1 - region.y0, region.x1 - region.x0
+        side = min(math.ceil(self.tile / zoom), LARGEST_READ)
+        overlap = min(math.ceil(OVERLAP / zoom), side // 2)
+        tiles = plan_tiles(height, width, side, overlap)
+        answers: list[Answer] = []
+        cuts = []
+        margin = max(SEAM_MARGIN / zoom, 1.0)
+        for start in range(0, len(tiles), self.batch_size):
+            batch = tiles[start : start + self.batch_size]
+            if self.should_stop():
+                raise Cancelled
+            for tile, (boxes, labels, scores) in zip(batch, self._detect(batch, zoom, floor), strict=True):
+                boxes, labels, scores = _inside(boxes, labels, scores, tile)
+                answers.append((boxes, labels, scores))
+                cuts.append(cut_by_seam(boxes, tile, height, width, margin))
+            done = start + len(batch)
+            self.tell({"event": "progress", "done": done, "total": len(tiles)})
+            if done < len(tiles):
+                self._stream(answers[start:], cuts[start:])
+        boxes, labels, scores = self._merge(answers, cuts)
+        boxes += np.array([region.x0, region.y0] * 2, np.float32)
+        order = np.argsort(-scores, kind="stable")
+        return boxes[order], labels[order], scores[order]
+
+    def _merge(self, answers: list[Answer], cuts: list[NDArray[np.bool_]]) -> Answer:
+        boxes, labels, scores = (np.concatenate([answer[part] for answer in answers]) for part in range(3))
+        if len(answers) == 1:
+            return boxes, labels, scores
+        cut = np.concatenate(cuts)
+        whole = np.flatnonzero(~cut)
+        # Doubles from the overlaps; the parts wait until the whole boxes are settled.
+        keep = batched_nms(
+            torch.from_numpy(boxes[whole]), torch.from_numpy(scores[whole]), torch.from_numpy(labels[whole]), NMS_IOU
+        )
+        chosen = np.concatenate([whole[keep.numpy()], np.flatnonzero(cut)])
+        return join_parts(boxes[chosen], labels[chosen], scores[chosen], cut[chosen])
+
+    def _stream(self, answers: list[Answer], cuts: list[NDArray[np.bool_]]) -> None:
+        boxes, labels, scores = (np.concatenate([answer[part] for answer in answers]) for part in range(3))
+        shown = ~np.concatenate(cuts)
+        offset = np.array([self.region.x0, self.region.y0] * 2, np.float32)
+        detections = Detections(
+            boxes[shown] + offset, labels[shown], scores[shown], class_names=tuple(self.model.card.classes)
+        )
+        self.tell({"event": "boxes", "detections": detections})
+
+    def _look(self, rectangle: Rectangle, zoom: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if self.should_stop():
+            raise Cancelled
+        boxes, labels, scores = next(iter(self._detect([rectangle], zoom, FLOOR)))
+        boxes, labels, scores = _inside(boxes, labels, scores, rectangle)
+        return boxes, scores
+
+    def _detect(self, rectangles: Sequence[Rectangle], zoom: float, floor: float) -> Iterator[Answer]:
+        """Yield boxes in pixels of the region for rectangles of it, all of one size."""
+        pixels = torch.stack([self._pixels(rectangle, zoom) for rectangle in rectangles])
+        height, width = pixels.shape[-2:]
+        padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+        answers = self.model.detect(functional.pad(pixels, padding, mode="replicate"), floor)
+        for rectangle, (boxes, labels, scores) in zip(rectangles, answers, strict=True):
+            scale_x = (rectangle.x1 - rectangle.x0) / width
+            scale_y = (rectangle.y1 - rectangle.y0) / height
+            moved = boxes * np.array([scale_x, scale_y] * 2, np.float32)
+            yield moved + np.array([rectangle.x0, rectangle.y0] * 2, np.float32), labels, scores
+
+    def _pixels(self, rectangle: Rectangle, zoom: float) -> torch.Tensor:
+        y0, y1, x0, x1 = rectangle
+        top, left = self.region.y0, self.region.x0
+        seen = self.intensity(self.plane.read(top + y0, top + y1, left + x0, left + x1))
+        pixels = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1)
+        size = [max(1, round((y1 - y0) * zoom)), max(1, round((x1 - x0) * zoom))]
+        if size == list(pixels.shape[1:]):
+            return pixels
+        return functional.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Part of a plane, as a plane of its own."""
+
+    plane: PlaneSource
+    region: Rectangle
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        region = self.region
+        return region.y1 - region.y0, region.x1 - region.x0, self.plane.shape[2]
+
+    def read(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
+        top, left = self.region.y0, self.region.x0
+        return self.plane.read(top + y0, top + y1, left + x0, left + x1)
+
+
+def _inside(boxes: NDArray[np.float32], labels: NDArray[np.int64], scores: NDArray[np.float32], tile: Rectangle) -> Answer:
+    """Cut boxes at the sides of a tile; drop what is left of those whose middle lies outside, and slivers."""
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
+    low = np.array([tile.x0, tile.y0], np.float32)
+    high = np.array([tile.x1, tile.y1], np.float32)
+    clipped = np.concatenate([np.maximum(boxes[:, :2], low), np.minimum(boxes[:, 2:], high)], axis=1)
+    keep = ((center > low) & (center < high)).all(axis=1) & (clipped[:, 2:] - clipped[:, :2] > 0.5).all(axis=1)
+    return clipped[keep], labels[keep], scores[keep]
+
+
+def _check_region(plane: PlaneSource, region: Sequence[int] | None) -> Rectangle:
+    height, width, _ = plane.shape
+    if region is None:
+        return Rectangle(0, height, 0, width)
+    y0, y1, x0, x1 = region
+    clipped = Rectangle(max(0, y0), min(height, y1), max(0, x0), min(width, x1))
+    if clipped.y0 >= clipped.y1 or clipped.x0 >= clipped.x1:
+        raise UserError("the chosen region lies outside the image; draw it on the image.")
+    return clipped

@@ -1,0 +1,186 @@
+"""From annotated planes to batches: crops, sizes, turns and light."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as transforms
+
+from napari_localize.models.heatmap.loss import Targets, draw_targets
+from napari_localize.models.heatmap.network import STRIDE
+
+LARGEST_ZOOM = 6.0
+"""Images are never enlarged more than this when objects are brought to the size that is learnt."""
+
+LEAST_VISIBLE = 0.25
+"""Objects of which a crop shows a smaller part than this are left out of the loss."""
+
+
+@dataclass
+class TrainingPlane:
+    """One annotated plane, ready to be cut into crops.
+
+    Attributes
+    ----------
+    pixels : (3, H, W) uint8 Tensor
+        What the network sees, times 255.
+    boxes : (N, 4) float32 Tensor
+        x0, y0, x1, y1 in pixels.
+    labels : (N,) int64 Tensor
+        Classes.
+    diameter : float
+        Typical sqrt(width x height) of the objects.
+    weight : float
+        How often crops are taken from here, relative to other planes.
+    """
+
+    pixels: Tensor
+    boxes: Tensor
+    labels: Tensor
+    diameter: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class CropRecipe:
+    """How crops are made.
+
+    Attributes
+    ----------
+    side : int
+        Pixels of a crop's side; a multiple of the network's largest stride.
+    diameters : (float, float)
+        Typical object diameters, in pixels of the crop, are drawn between these, evenly in the logarithm.
+    stretch : float
+        Largest difference of the two axes' zoom, as a fraction.
+    invert, grey, recolour, noise, blur : float
+        Probability of a negative, of losing the colours, of a change of each channel's gain and gamma, of added
+        noise, of a blur.
+    """
+
+    side: int = 256
+    diameters: tuple[float, float] = (12.0, 56.0)
+    stretch: float = 0.15
+    invert: float = 0.15
+    grey: float = 0.1
+    recolour: float = 0.5
+    noise: float = 0.2
+    blur: float = 0.15
+
+
+@dataclass
+class Batch:
+    """Crops and what is to be found in them."""
+
+    pixels: Tensor
+    targets: Targets
+
+
+def make_batch(
+    planes: Sequence[TrainingPlane], classes: int, size: int, recipe: CropRecipe, rng: np.random.Generator
+) -> Batch:
+    """Cut a batch of `size` random crops.
+
+    The same planes, recipe and state of `rng` give the same batch.
+    """
+    weights = np.array([plane.weight for plane in planes])
+    chosen = rng.choice(len(planes), size=size, p=weights / weights.sum())
+    crops = [_crop(planes[index], recipe, rng) for index in chosen.tolist()]
+    cells = recipe.side // STRIDE
+    known = torch.ones(size, 1, cells, cells)
+    boxes, labels, pixels = [], [], []
+    for index, (image, crop_boxes, crop_labels, cut) in enumerate(crops):
+        for x0, y0, x1, y1 in (cut / STRIDE).tolist():
+            known[index, :, math.floor(y0) : math.ceil(y1), math.floor(x0) : math.ceil(x1)] = 0
+        pixels.append(_light(image.float() / 255, recipe, rng))
+        boxes.append(crop_boxes)
+        labels.append(crop_labels)
+    targets = draw_targets(boxes, labels, known, classes, (cells, cells))
+    return Batch(torch.stack(pixels), targets)
+
+
+def _crop(
+    plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    low, high = np.log(recipe.diameters)
+    zoom = min(math.exp(rng.uniform(low, high)) / plane.diameter, LARGEST_ZOOM)
+    lean = math.exp(rng.uniform(-recipe.stretch, recipe.stretch) / 2)
+    zoom_x, zoom_y = zoom * lean, zoom / lean
+    width, height = max(1, round(recipe.side / zoom_x)), max(1, round(recipe.side / zoom_y))
+    x0, y0 = _corner(plane, width, height, rng)
+
+    image_height, image_width = plane.pixels.shape[1:]
+    left, top = max(0, x0), max(0, y0)
+    right, bottom = min(image_width, x0 + width), min(image_height, y0 + height)
+    image = plane.pixels[:, top:bottom, left:right]
+    pad = [left - x0, top - y0, x0 + width - right, y0 + height - bottom]
+    if any(pad):
+        image = transforms.pad(image, pad, padding_mode="edge")
+    image = transforms.resize(image, [recipe.side, recipe.side], antialias=True)
+
+    scale = torch.tensor([recipe.side / width, recipe.side / height] * 2)
+    moved = (plane.boxes - torch.tensor([x0, y0, x0, y0], dtype=torch.float32)) * scale
+    inside = moved.clamp(0, recipe.side)
+    area = (moved[:, 2:] - moved[:, :2]).prod(dim=1)
+    visible = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(dim=1)
+    whole = (visible >= LEAST_VISIBLE * area) & ((inside[:, 2:] - inside[:, :2]) >= 2).all(dim=1)
+    cut = inside[(visible > 0) & ~whole]
+    boxes = tv_tensors.BoundingBoxes(  # type: ignore[call-overload]
+        torch.cat([inside[whole], cut]), format="XYXY", canvas_size=(recipe.side, recipe.side)
+    )
+    for turn in (transforms.horizontal_flip, transforms.vertical_flip):
+        if rng.random() < 0.5:
+            image, boxes = turn(image), turn(boxes)
+    boxes = boxes.as_subclass(Tensor)
+    if rng.random() < 0.5:
+        image, boxes = image.transpose(1, 2), boxes[:, [1, 0, 3, 2]]
+    count = int(whole.sum())
+    return image, boxes[:count], plane.labels[whole], boxes[count:]
+
+
+def _corner(plane: TrainingPlane, width: int, height: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Upper left corner of a window, four times in five around an object."""
+    image_height, image_width = plane.pixels.shape[1:]
+    if len(plane.boxes) and rng.random() < 0.8:
+        x0, y0, x1, y1 = plane.boxes[rng.integers(len(plane.boxes))].tolist()
+        x = (x0 + x1) / 2 - rng.uniform(0, width)
+        y = (y0 + y1) / 2 - rng.uniform(0, height)
+    else:
+        x = rng.uniform(0, max(0, image_width - width))
+        y = rng.uniform(0, max(0, image_height - height))
+    return _settle(x, width, image_width, rng), _settle(y, height, image_height, rng)
+
+
+def _settle(start: float, length: int, limit: int, rng: np.random.Generator) -> int:
+    if length >= limit:
+        return int(rng.integers(limit - length, 1))
+    return int(np.clip(round(start), 0, limit - length))
+
+
+def _light(image: Tensor, recipe: CropRecipe, rng: np.random.Generator) -> Tensor:
+    """Change intensities, colours, noise and sharpness of a (3, H, W) image in 0 to 1."""
+    if rng.random() < recipe.grey:
+        image = image.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    if rng.random() < recipe.recolour:
+        common_gain, common_gamma = rng.uniform(0.7, 1.2), math.exp(rng.uniform(-0.4, 0.4))
+        gain = common_gain * torch.from_numpy(rng.uniform(0.85, 1.1, (3, 1, 1)).astype(np.float32))
+        image = (image.clamp(min=1e-4) ** common_gamma * gain + rng.uniform(-0.05, 0.1)).clamp(0, 1)
+    if rng.random() < recipe.blur:
+        image = transforms.gaussian_blur(image, [5, 5], [float(rng.uniform(0.4, 1.5))])
+    if rng.random() < recipe.noise:
+        image = image + _noise(tuple(image.shape), rng.uniform(0.01, 0.08), rng)
+    if rng.random() < recipe.invert:
+        image = 1 - image
+    return image.clamp(0, 1)
+
+
+def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Tensor:
+    noise: NDArray[np.float32] = rng.standard_normal(shape, dtype=np.float32)
+    return torch.from_numpy(noise) * sigma
