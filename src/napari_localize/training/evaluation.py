@@ -8,7 +8,7 @@ on detections per image and without its area ranges.
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,9 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
     """
     import pandas as pd
 
-    names, pairs = _pair(_by_plane(predictions, "predictions"), _by_plane(annotations, "annotations"))
+    names, pairs = _pair(
+        _by_plane(predictions, "predictions", reference=annotations), _by_plane(annotations, "annotations")
+    )
     pool = _Pool.of([p for p, _ in pairs], [a for _, a in pairs], iou)
     ap50, ap = pool.average_precision()
     rows = [pool.row(index, ap50[index], ap[index]) for index in range(len(pool.class_names))]
@@ -235,11 +237,12 @@ class _Pool:
         return []
 
 
-def _by_plane(data: Boxes, what: str) -> Mapping[Hashable, Detections]:
+def _by_plane(data: Boxes, what: str, reference: Boxes | None = None) -> Mapping[Any, Detections]:
     if isinstance(data, str | os.PathLike):
         from napari_localize.formats import read_annotations
 
-        return read_annotations(data)  # type: ignore[return-value]
+        path = reference if isinstance(reference, str | os.PathLike) else None
+        return read_annotations(data, reference=path)
     if isinstance(data, Detections):
         return {0: data}
     planes = data if isinstance(data, Mapping) else dict(enumerate(data))
@@ -250,8 +253,8 @@ def _by_plane(data: Boxes, what: str) -> Mapping[Hashable, Detections]:
 
 
 def _pair(
-    predictions: Mapping[Hashable, Detections], annotations: Mapping[Hashable, Detections]
-) -> tuple[list[Hashable], list[tuple[Detections, Detections]]]:
+    predictions: Mapping[Any, Detections], annotations: Mapping[Any, Detections]
+) -> tuple[list[Any], list[tuple[Detections, Detections]]]:
     if not annotations:
         raise UserError("the annotations hold no planes; there is nothing to compare with.")
     extra = [name for name in predictions if name not in annotations]

@@ -1,0 +1,270 @@
+"""COCO: one JSON file with images, annotations and categories.
+
+Beyond the standard, an annotation may have ``score`` (absent: made by a person), ``origin``, ``state`` and
+``box_id`` (the box's id within its plane, where it differs from the annotation's ``id``, which must be unique
+in the file), and an image of a stack has ``"plane": {"t": 3}``. Annotations that are only ``keypoints`` get the
+box around their visible points, or a square of a nominal size around a single one. Regions with ``iscrowd``
+are not single objects and are left out. Lists of results, which name neither images nor classes, are read with
+the data set that they belong to.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
+from napari_localize.core.errors import UserError
+from napari_localize.formats.base import Format, ReadOptions, portable_name
+from napari_localize.formats.points import nominal_side
+from napari_localize.formats.table import BoxTable, assemble, note, rounded, shortest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TABLES = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
+_RESULT = re.compile(rb'\[\s*(\{[^{}]*"image_id"|\]\s*$)')
+_HUGE = 1 << 62
+
+
+def sniff(head: bytes) -> bool:
+    """Say whether a file that begins like this is a COCO data set or a list of COCO results."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return bool(_TABLES.search(text)) if text.startswith(b"{") else bool(_RESULT.match(text))
+
+
+def read(path: Path, options: ReadOptions) -> Annotations:
+    """Read a data set, or a list of results together with the data set that they belong to."""
+    content = _load(path)
+    if isinstance(content, list):
+        if options.reference is None and content:
+            raise UserError(
+                f"{path} is a list of COCO results, which names neither images nor classes; "
+                "give the data set that it belongs to as well."
+            )
+        data_set = options.reference or path
+        head = _load(data_set) if content else {}
+        rows = content
+    else:
+        data_set, head = path, content
+        rows = _list(head, "annotations", path) if isinstance(head, dict) else []
+    if not isinstance(head, dict):
+        raise UserError(f"{data_set} is not a COCO data set with images, annotations and categories.")
+    return _annotations(head, rows, path, data_set, options.point_size)
+
+
+def write(path: Path, data: Annotations) -> None:
+    """Write a data set that pycocotools loads as it is."""
+    images: list[str] = []
+    lines: list[str] = []
+    ids = np.concatenate([data[name].ids for name in data] or [np.zeros(0, np.int64)])
+    own_ids = bool((ids > 0).all()) and len(np.unique(ids)) == len(ids)
+    for image_id, (name, part) in enumerate(data.items(), start=1):
+        file_name, position = split_plane_name(name)
+        image: dict[str, Any] = {"id": image_id, "file_name": file_name}
+        if name in data.sizes:
+            image["height"], image["width"] = data.sizes[name]
+        if position:
+            image["plane"] = position
+        images.append(json.dumps(image))
+        corners = part.boxes.astype(np.float64)
+        xywh = rounded(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]), part.boxes)
+        columns = (xywh.tolist(), part.labels.tolist(), shortest(part.scores), part.ids.tolist())
+        for bbox, label, score, own, origin, state in zip(
+            *columns, part.origins.tolist(), part.states.tolist(), strict=True
+        ):
+            row: dict[str, Any] = {
+                "id": own if own_ids else len(lines) + 1,
+                "image_id": image_id,
+                "category_id": label + 1,
+                "bbox": bbox,
+                "area": round(bbox[2] * bbox[3], 4),
+                "iscrowd": 0,
+            }
+            if not own_ids:
+                row["box_id"] = own
+            if not math.isnan(score):
+                row["score"] = score
+            if origin:
+                row["origin"] = origin
+            row["state"] = state
+            lines.append(json.dumps(row))
+    categories = [json.dumps({"id": n, "name": name}) for n, name in enumerate(data.class_names, start=1)]
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write('{"info": {"description": "Boxes by napari-localize"},\n"licenses": [],\n')
+        for key, items in (("images", images), ("categories", categories), ("annotations", lines)):
+            end = "\n}\n" if key == "annotations" else ",\n"
+            file.write(f'"{key}": [\n' + ",\n".join(items) + "\n]" + end)
+
+
+FORMAT = Format("coco", "COCO", (".json",), sniff, read, write)
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply to be an annotation file.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); export it again.") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+
+
+def _annotations(
+    head: dict[str, Any], rows: list[Any], path: Path, data_set: Path, point_size: float | None
+) -> Annotations:
+    images, names, sizes = _images(head, data_set)
+    labels, class_names = _categories(head, data_set)
+    table, left_out = BoxTable(), Counter[str]()
+    notes: list[str] = []
+    points: dict[int, tuple[float, float]] = {}
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            left_out["they are not JSON objects"] += 1
+            continue
+        plane = images.get(_key(row.get("image_id")))
+        if plane is None:
+            left_out["their image is not in the file"] += 1
+            continue
+        if row.get("iscrowd"):
+            left_out["they mark crowds (iscrowd) and not single objects"] += 1
+            continue
+        box = _box(row)
+        if box is None:
+            left_out["they have neither a bbox of four numbers nor visible keypoints"] += 1
+            continue
+        label = labels.get(_key(row.get("category_id")))
+        if label is None:
+            raise UserError(
+                f"annotation {number} in {path} has the category_id {_short(row.get('category_id'))}, which is not "
+                f"among the categories of {data_set.name}; add it there."
+            )
+        if "keypoints" in row and box[:2] == box[2:]:
+            points[len(table.box)] = box[:2]
+        table.plane.append(plane)
+        table.box.append(box)
+        table.label.append(label)
+        table.score.append(_number(row.get("score")))
+        table.id.append(_id(row.get("box_id", row.get("id"))))
+        table.origin.append(_text(row.get("origin")))
+        table.state.append(_text(row.get("state")))
+    for reason, count in left_out.items():
+        note(notes, f"Boxes left out because {reason}", count)
+    if points:
+        _square_points(table, points, point_size, notes)
+    return assemble(table, names, class_names, sizes, notes)
+
+
+def _images(head: dict[str, Any], path: Path) -> tuple[dict[Any, int], list[str], dict[str, tuple[int, int]]]:
+    """Return the plane number of each image id, the planes' names and their sizes."""
+    planes: dict[Any, int] = {}
+    numbers: dict[str, int] = {}
+    sizes = {}
+    for number, image in enumerate(_list(head, "images", path)):
+        key = _key(image.get("id")) if isinstance(image, dict) else None
+        if key is None or not isinstance(image.get("file_name"), str):
+            raise UserError(f"image {number} in {path} lacks an id or a file_name; export the file again.")
+        name = plane_name(portable_name(image["file_name"]), _position(image, path))
+        plane = numbers.setdefault(name, len(numbers))
+        if planes.setdefault(key, plane) != plane:
+            raise UserError(f"two images in {path} have the id {_short(key)}; give every image its own id.")
+        size = (image.get("height"), image.get("width"))
+        if all(type(side) is int and 0 < side < 1 << 31 for side in size):
+            sizes[name] = size
+    return planes, list(numbers), sizes
+
+
+def _position(image: dict[str, Any], path: Path) -> dict[str, int]:
+    position = image.get("plane") or {}
+    if isinstance(position, dict) and all(
+        len(axis) == 1 and type(index) is int and index >= 0 for axis, index in position.items()
+    ):
+        return position
+    raise UserError(
+        f'image {_short(image["id"])} in {path} has the plane {_short(position)}; it must be like {{"t": 3}}.'
+    )
+
+
+def _categories(head: dict[str, Any], path: Path) -> tuple[dict[Any, int], list[str]]:
+    labels: dict[Any, int] = {}
+    names: dict[str, int] = {}
+    for number, category in enumerate(_list(head, "categories", path)):
+        key = _key(category.get("id")) if isinstance(category, dict) else None
+        if key is None or not isinstance(category.get("name"), str):
+            raise UserError(f"category {number} in {path} lacks an id or a name; export the file again.")
+        label = names.setdefault(category["name"], len(names))
+        if labels.setdefault(key, label) != label:
+            raise UserError(f"two categories in {path} have the id {_short(key)}; give every one its own id.")
+    return labels, list(names)
+
+
+def _box(row: dict[str, Any]) -> tuple[float, float, float, float] | None:
+    """Return x0, y0, x1, y1; a single keypoint gives a box without extent."""
+    bbox = row.get("bbox")
+    if type(bbox) is list and len(bbox) == 4 and _are_numbers(bbox) and (any(bbox[2:]) or "keypoints" not in row):
+        x, y, width, height = bbox
+        return (x, y, x + width, y + height)
+    keypoints = row.get("keypoints")
+    if type(keypoints) is not list or not _are_numbers(keypoints):
+        return None
+    visible = [(x, y) for x, y, v in zip(keypoints[::3], keypoints[1::3], keypoints[2::3], strict=False) if v > 0]
+    if not visible:
+        return None
+    xs, ys = zip(*visible, strict=True)
+    if min(xs) < max(xs) and min(ys) < max(ys):
+        return (min(xs), min(ys), max(xs), max(ys))
+    x, y = sum(xs) / len(xs), sum(ys) / len(ys)
+    return (x, y, x, y)
+
+
+def _square_points(
+    table: BoxTable, points: dict[int, tuple[float, float]], side: float | None, notes: list[str]
+) -> None:
+    if side is None:
+        by_plane: dict[int, list[tuple[float, float]]] = {}
+        for row, point in points.items():
+            by_plane.setdefault(table.plane[row], []).append(point)
+        real = np.array([box for row, box in enumerate(table.box) if row not in points]).reshape(-1, 4)
+        extent = real[:, 2:] - real[:, :2]
+        side = nominal_side(by_plane, np.sqrt(extent[(extent > 0).all(axis=1)].prod(axis=1)))
+    for row, (x, y) in points.items():
+        table.box[row] = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+    note(notes, f"Points that stand in the file without a box and got a square of {side:.4g} pixels", len(points))
+
+
+def _list(content: dict[str, Any], key: str, path: Path) -> list[Any]:
+    value = content.get(key, [])
+    if not isinstance(value, list):
+        raise UserError(f"'{key}' in {path} is not a list; this is not a COCO file.")
+    return value
+
+
+def _key(value: Any) -> Any:
+    return value if type(value) in (int, float, str) else None
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return all(type(v) is float or (type(v) is int and -_HUGE < v < _HUGE) for v in values)
+
+
+def _number(value: Any) -> float:
+    return float(value) if _are_numbers([value]) else math.nan
+
+
+def _id(value: Any) -> int:
+    return value if type(value) is int and 0 <= value < _HUGE else -1
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
