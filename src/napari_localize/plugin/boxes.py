@@ -132,6 +132,16 @@ class BoxLayer:
         self.reconcile()
         return self._table.counts(plane)
 
+    def totals(self, plane: tuple[int, ...] | None = None) -> dict[str, int]:
+        """Count the boxes per class, shown or not, of one plane or of all; only rejected ones are left out."""
+        self.reconcile()
+        return self._table.totals(plane)
+
+    def largest(self) -> float:
+        """Return the diameter in pixels of the largest box, 0 without any."""
+        self.reconcile()
+        return self._table.largest()
+
     def detections(self, plane: tuple[int, ...] = (), states: Iterable[str] | None = None) -> Detections:
         """Return the boxes of a plane.
 

@@ -108,6 +108,19 @@ class BoxTable:
                 accepted[box.label] += box.state in APPROVED
         return {name: Count(shown[name], accepted[name]) for name in self.classes}
 
+    def totals(self, plane: tuple[int, ...] | None = None) -> dict[str, int]:
+        """Count the boxes per class, shown or not, of one plane or of all; only rejected ones are left out."""
+        totals = dict.fromkeys(self.classes, 0)
+        for box in self.boxes.values():
+            if box.state != "rejected" and (plane is None or box.plane == plane):
+                totals[box.label] += 1
+        return totals
+
+    def largest(self) -> float:
+        """Return the diameter of the largest box, 0 without any."""
+        corners = (box.xyxy for box in self.boxes.values())
+        return max((math.sqrt((x1 - x0) * (y1 - y0)) for x0, y0, x1, y1 in corners), default=0.0)
+
     def detections(self, plane: tuple[int, ...], states: Iterable[str] | None = None) -> Detections:
         """Return the boxes of a plane that pass score and size; rejected ones only when asked for by state."""
         wanted = frozenset(STATES) - {"rejected"} if states is None else frozenset(states)
