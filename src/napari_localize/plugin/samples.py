@@ -1,4 +1,4 @@
-"""Sample images with their true boxes, for File > Open Sample. `SOURCES.md` beside them says where they come from."""
+"""Sample images with their true boxes, for File > Open Sample."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_localize.core.annotations import plane_name
 from napari_localize.core.detections import Detections
-from napari_localize.core.errors import UserError
+from napari_localize.core.samples import ANNOTATIONS, sample_folder
 from napari_localize.plugin.layers import boxes_to_vertices
 
 if TYPE_CHECKING:
@@ -18,24 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     LayerData = tuple[Any, dict[str, Any], str]
-
-ANNOTATIONS = "annotations.json"
-"""The true boxes of all samples, COCO, beside the images."""
-
-
-def sample_folder() -> Path:
-    """Return the folder of the sample images: in the installed package, or at the top of a checkout.
-
-    Raises
-    ------
-    UserError
-        When it is at neither place.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "sample_data", package.parents[1] / "sample_data"):
-        if (folder / ANNOTATIONS).is_file():
-            return folder
-    raise UserError(f"the sample images are missing beside {package}; install napari-localize again.")
 
 
 def nuclei() -> list[LayerData]:
