@@ -1,0 +1,186 @@
+"""The functions for scripts and notebooks. They compute where they are called, without the engine."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from napari_localize.core.settings import PredictSettings, TrainSettings
+from napari_localize.formats import read_annotations, write_annotations
+from napari_localize.formats.sources import planes_of
+from napari_localize.training.evaluation import evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_localize.core.detections import Detections
+    from napari_localize.models.localizer import Model
+
+    OnEvent = Callable[[dict[str, Any]], None]
+
+__all__ = ["evaluate", "load_model", "predict", "read_annotations", "train", "write_annotations"]
+
+
+def load_model(name_or_path: str | os.PathLike[str], device: str = "auto") -> Model:
+    """Load a model, ready to run.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A bundled name, a name in the user's model store (``"mine"``, ``"mine@3"``) or a ``.safetensors`` file.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Returns
+    -------
+    Model
+        With ``.card``, ``.predict(image)`` and ``.save(path)``.
+
+    Raises
+    ------
+    UserError
+        When there is no such model or device, or the file is damaged.
+    """
+    from napari_localize.models import localizer
+
+    return localizer.load_model(name_or_path, device=device)
+
+
+def predict(
+    image: Any,
+    model: str | os.PathLike[str] | Model = "generalist",
+    threshold: float | None = None,
+    object_diameter: float | None = None,
+    pixel_size: float | None = None,
+    channel: int | None = None,
+    device: str = "auto",
+    *,
+    axes: str | None = None,
+    batch_size: int | None = None,
+    on_event: OnEvent | None = None,
+) -> Detections | dict[tuple[int, ...], Detections]:
+    """Find the objects in an image or a stack.
+
+    Parameters
+    ----------
+    image : array-like or path
+        (H, W) or (H, W, C) real numbers of any kind, or the path of an image file. With `axes`, a stack.
+        Arrays that are read piece by piece (dask, zarr, memory maps) stay where they are.
+    model : str, path or Model
+        As in `load_model`. Give a loaded model to run it on many images.
+    threshold : float, optional
+        Lowest score of a returned box; by default the one in the model card.
+    object_diameter : float, optional
+        Typical sqrt(width x height) of the objects, in pixels; by default it is found from the image.
+    pixel_size : float, optional
+        Micrometres per pixel, which gives the object diameter when the model card knows its own.
+    channel : int, optional
+        The only channel to look at, counted from 0; by default all.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    axes : str, optional
+        One letter for each axis of `image`, such as ``"TYX"`` or ``"ZCYX"``: Y, X, C for channels, and any others.
+        A file's own axes are used by default.
+    batch_size : int, optional
+        Tiles at a time; by default chosen by device.
+    on_event : callable, optional
+        Gets messages and progress as dictionaries, see `napari_localize.models.predict.predict_plane`.
+
+    Returns
+    -------
+    Detections, or dict of tuple to Detections
+        The latter for stacks, by the indices along the axes other than Y, X and C in the order of `axes`:
+        ``{(0,): ..., (1,): ...}`` for ``"TYX"``. Boxes are x0, y0, x1, y1 in pixels.
+
+    Raises
+    ------
+    UserError
+        When the image, the model or a setting cannot be used; the message says what to do.
+    """
+    settings = PredictSettings(
+        threshold=threshold,
+        object_diameter=object_diameter,
+        pixel_size=pixel_size,
+        channel=channel,
+        device=device,
+        batch_size=batch_size,
+    )
+    # All of them first: an image that cannot be used is found before the model is loaded.
+    planes = list(planes_of(image, axes))
+
+    from napari_localize.models import localizer
+    from napari_localize.models.predict import predict_plane
+
+    loaded = localizer.load_model(model, device=device)
+    found = {
+        tuple(position.values()): predict_plane(loaded, plane, settings, on_event=on_event)
+        for position, plane in planes
+    }
+    return found.get((), found)
+
+
+def train(
+    images: Any,
+    annotations: Any,
+    base: str | os.PathLike[str] | Model | None = "generalist",
+    seconds: float | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    on_event: OnEvent | None = None,
+) -> Model:
+    """Train a model from annotated images.
+
+    Parameters
+    ----------
+    images : folder, mapping of names to images, or sequence of images
+        Images are (H, W) or (H, W, C) arrays or paths of image files.
+    annotations : path, Annotations, mapping of names to Detections, or sequence of Detections
+        Matched with the images by name, or by order where it is a sequence. All objects of these images must
+        have their boxes. Images that are not named in `annotations` are not used; an image with an empty
+        `Detections` is an image without objects.
+    base : str, path, Model or None
+        The model to start from, as in `load_model`; None starts from random weights.
+    seconds, epochs : float, int, optional
+        How long to train; give one of them, or neither for 60 seconds.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    seed : int
+        Same data, seed, device and epochs give the same model.
+    on_event : callable, optional
+        Gets messages, progress and the curve as dictionaries, see `napari_localize.training.train.train_model`.
+        Without it, what was left out is said as a warning.
+
+    Returns
+    -------
+    Model
+        With ``.card``, ``.predict(image)`` and ``.save(path)``.
+
+    Raises
+    ------
+    UserError
+        When images and annotations do not fit together, or there is nothing to learn from.
+    """
+    from napari_localize.training.pairs import pair_up
+
+    if isinstance(base, os.PathLike):
+        base = os.fspath(base)
+    # In this process a loaded model serves as well as its name.
+    settings = TrainSettings(base=cast("str | None", base), seconds=seconds, epochs=epochs, device=device, seed=seed)
+    pairs = pair_up(images, annotations)
+    for note in pairs.notes:
+        _tell(note, on_event)
+
+    from napari_localize.training.train import train_model
+
+    result = train_model(pairs.planes, pairs.annotations, settings, names=pairs.names, on_event=on_event)
+    return result.model
+
+
+def _tell(text: str, on_event: OnEvent | None) -> None:
+    if on_event is not None:
+        on_event({"event": "message", "text": text})
+        return
+    import warnings
+
+    warnings.warn(text, UserWarning, stacklevel=3)

@@ -1,0 +1,135 @@
+"""Which files go in and which come out; all of it is settled before anything is computed."""
+
+from __future__ import annotations
+
+import glob
+import os
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from napari_localize.core.errors import UserError
+from napari_localize.formats import FORMATS
+from napari_localize.formats.images import find_images
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def find_inputs(given: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """Find the images that files, folders, patterns and zarr stores stand for.
+
+    Returns
+    -------
+    found, missing
+        Paths by name, as in `find_images`; and what does not exist, which must not stop the others.
+
+    Raises
+    ------
+    UserError
+        When a folder or a pattern gives no image.
+    """
+    missing = [text for text in given if not Path(text).exists() and not glob.has_magic(text)]
+    return dict(find_images(text for text in given if text not in missing)), missing
+
+
+def check_output_file(path: Path, *, overwrite: bool) -> None:
+    """Make sure that a file can be written.
+
+    Raises
+    ------
+    UserError
+        When it exists and may not be overwritten, is a folder, or its folder is missing or not writable.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give a file name.")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists already; choose another name or add --overwrite.")
+    if not path.parent.is_dir():
+        raise UserError(f"the folder {path.parent} does not exist; create it first.")
+    _check_writable(path.parent)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            # An empty file fits on a full disk.
+            file.write(b"x" * 4096)
+            file.flush()
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder.") from error
+
+
+def format_of(path: Path, name: str | None) -> str:
+    """Return the format of an annotation file that is to be written.
+
+    Raises
+    ------
+    UserError
+        When the name is not one, or there is none and the extension tells no format.
+    """
+    if name is not None:
+        if name.lower() not in FORMATS:
+            raise UserError(f"the format {name!r} is not known; known are {', '.join(FORMATS)}.")
+        return name.lower()
+    for entry in FORMATS.values():
+        if path.suffix.lower() in entry.extensions:
+            return entry.name
+    known = ", ".join(f"{extension} ({entry.name})" for entry in FORMATS.values() for extension in entry.extensions)
+    raise UserError(f"the extension of {path} tells no format; use {known} or add --format.")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the boxes go: one file for all images, or a folder with one file an image.
+
+    Attributes
+    ----------
+    path : Path
+        The file or folder.
+    format : str
+        Name of the annotation format.
+    files : dict of str to Path, or None
+        In a folder, the file of each input by its name.
+    """
+
+    path: Path
+    format: str
+    files: dict[str, Path] | None
+
+    @classmethod
+    def of(cls, output: str, format: str | None, names: Sequence[str], *, overwrite: bool) -> Target:
+        """Plan the output, and make sure that it can be written.
+
+        What is a folder, or has no extension, is taken for a folder and made where it is missing.
+
+        Raises
+        ------
+        UserError
+            When something exists and may not be overwritten, or cannot be written.
+        """
+        path = Path(output)
+        if path.suffix and not path.is_dir() and not output.endswith(("/", os.sep)):
+            name = format_of(path, format)
+            check_output_file(path, overwrite=overwrite)
+            return cls(path, name, None)
+        name = format_of(path, format or "coco")
+        files = {key: path / file for key, file in _file_names(names, FORMATS[name].extensions[0]).items()}
+        taken = [file for file in files.values() if file.exists()]
+        if taken and not overwrite:
+            more = f" and {len(taken) - 1} more files exist" if len(taken) > 1 else " exists"
+            raise UserError(f"{taken[0]}{more} already; choose another folder or add --overwrite.")
+        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if not existing.is_dir():
+            raise UserError(f"{existing} is a file, not a folder; choose another folder.")
+        _check_writable(existing)
+        return cls(path, name, files)
+
+
+def _file_names(names: Sequence[str], extension: str) -> dict[str, str]:
+    """Return ``a.json`` for ``a.tif``, and ``a.tif.json`` where there is an ``a.png`` too."""
+    stems = {name: PurePosixPath(name).with_suffix("") for name in names}
+    count = Counter(stems.values())
+    return {name: (str(stem) if count[stem] == 1 else name) + extension for name, stem in stems.items()}

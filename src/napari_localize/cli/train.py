@@ -1,0 +1,150 @@
+"""Train a model from annotated images.
+
+Images and annotations are matched by name. Ctrl-C ends the training and keeps the best model so far; pressed
+twice it leaves nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_localize.cli._files import check_output_file
+from napari_localize.cli._report import Progress, result, result_json, say
+from napari_localize.core.comparison import verdict
+from napari_localize.core.errors import UserError
+from napari_localize.core.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import argparse
+    from types import FrameType
+
+    from napari_localize.models.localizer import Model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command can be given."""
+    add = parser.add_argument
+    add("--images", required=True, metavar="DIR", help="folder of the images")
+    add("--annotations", required=True, metavar="FILE", help="their boxes, in any known format")
+    add("--output", required=True, metavar="FILE.safetensors", help="where the model goes")
+    add("--base", default="generalist", metavar="NAME|FILE|none", help="what to start from (default: generalist)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, metavar="S", help="how long to train (default: 60)")
+    length.add_argument("--epochs", type=int, metavar="N", help="how often to go through the images instead")
+    add("--seed", type=int, default=0, metavar="N", help="for a repeatable training, with --epochs (default: 0)")
+    add("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="where to compute (default: auto)")
+    add("--overwrite", action="store_true", help="replace a file that exists")
+    add("--json", action="store_true", help="write a machine readable summary to standard output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and return the exit status."""
+    output = Path(args.output)
+    if output.suffix != ".safetensors":
+        raise UserError(f"models are written as .safetensors, but the output is {output}; change its extension.")
+    settings = TrainSettings(
+        base=None if args.base.lower() == "none" else args.base,
+        seconds=args.seconds,
+        epochs=args.epochs,
+        device=args.device,
+        seed=args.seed,
+    )
+    check_output_file(output, overwrite=args.overwrite)
+    if not Path(args.images).is_dir():
+        raise UserError(f"{args.images} is not a folder; give the folder of the images.")
+    from napari_localize.models.card import read_card
+    from napari_localize.models.registry import find_model
+
+    if settings.base is not None:
+        read_card(find_model(settings.base))
+    from napari_localize.training.pairs import pair_up
+
+    pairs = pair_up(args.images, args.annotations)
+    for note in pairs.notes:
+        say(note)
+    from napari_localize.training.train import train_model
+
+    with _stop_on_interrupt() as stopped, Progress(1, "epochs" if settings.epochs else "s") as progress:
+        trained = train_model(
+            pairs.planes,
+            pairs.annotations,
+            settings,
+            names=pairs.names,
+            on_event=lambda event: _show(event, progress),
+            should_stop=stopped.is_set,
+        )
+    _name_like(trained.model, output)
+    trained.model.save(output, overwrite=args.overwrite)
+    if args.json:
+        result_json(
+            {
+                "output": str(output),
+                "model": trained.model.card.reference,
+                "base": trained.model.card.parent,
+                "device": str(trained.model.device),
+                "classes": trained.model.card.classes,
+                "threshold": trained.model.card.threshold,
+                "comparison": trained.comparison,
+                "cancelled": trained.cancelled,
+            }
+        )
+    else:
+        _print_comparison(trained.comparison)
+        result(f"The {'best model so far' if trained.cancelled else 'model'} was written to {output}.")
+    return 1 if trained.cancelled else 0
+
+
+def _show(event: dict[str, Any], progress: Progress) -> None:
+    if event["event"] == "message":
+        say(event["text"])
+    elif event["event"] == "curve":
+        progress.describe(f"loss {event['train_loss']:.3f}")
+        if event["ap50"] is not None:
+            say(f"{event['seconds']:.0f} s: validation loss {event['validation_loss']:.3f}, AP50 {event['ap50']:.3f}")
+    elif event["event"] == "progress":
+        progress.reach(event["done"], event["total"])
+
+
+def _name_like(model: Model, path: Path) -> None:
+    """Name the model like its file, as far as that can be a model's name."""
+    name = "".join("-" if character in '/\\:*?"<>|' else character for character in path.stem)
+    name = name.partition("@")[0].lstrip(".")[:80]
+    if name and name.isprintable():
+        model.card = model.card.model_copy(update={"name": name})
+
+
+def _print_comparison(comparison: dict[str, Any]) -> None:
+    old, new = comparison["old"], comparison["new"]
+    keys = [key for key in ("AP50", "AP", "F1", "precision", "recall", "count_error") if key in new]
+    result(f"{'':12}" + "".join(f"{key.replace('_', ' '):>13}" for key in keys))
+    for title, row in (("old model", old), ("new model", new)):
+        if row is not None:
+            result(f"{title:12}" + "".join(f"{row[key]:13.3f}" for key in keys))
+    result(comparison["note"])
+    result(verdict(old, new, len(comparison["planes"])).sentence)
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into a polite request; the second one interrupts as usual."""
+    stopped = threading.Event()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+        say("Stopping, the best model so far is kept; press Ctrl-C again to leave nothing.")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,167 @@
+"""Bringing images and annotations together, in the ways in which scripts and the command line give them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_localize.core.annotations import plane_name, split_plane_name
+from napari_localize.core.detections import Detections
+from napari_localize.core.errors import UserError
+from napari_localize.core.planes import PlaneSource
+from napari_localize.formats import read_annotations
+from napari_localize.formats.sources import is_zarr, list_images, planes_of
+
+
+@dataclass
+class Pairs:
+    """Planes with their boxes, in the same order, and sentences on what was left out."""
+
+    names: list[str] = field(default_factory=list)
+    planes: list[PlaneSource] = field(default_factory=list)
+    annotations: list[Detections] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, plane: PlaneSource, boxes: Detections) -> None:
+        """Add one plane."""
+        self.names.append(name)
+        self.planes.append(plane)
+        self.annotations.append(boxes)
+
+
+def pair_up(images: Any, annotations: Any) -> Pairs:
+    """Find the boxes of each image.
+
+    Parameters
+    ----------
+    images : folder, mapping of names to images, sequence of images, or image
+        Images are arrays or paths of files.
+    annotations : path, mapping of plane names to Detections, sequence of Detections, or Detections
+        Mappings and files are matched by name, sequences by order. Names are those of files relative to the
+        folder; file names alone do where they are unique.
+
+    Raises
+    ------
+    UserError
+        When nothing matches, or it is not clear what does.
+    """
+    if isinstance(annotations, Detections):
+        return _by_order([images], [annotations])
+    if isinstance(annotations, str | os.PathLike):
+        annotations = read_annotations(annotations)
+    if isinstance(annotations, Mapping):
+        pairs = _by_name(_named(images), annotations)
+        pairs.notes[:0] = getattr(annotations, "notes", [])
+        return pairs
+    if isinstance(images, str | os.PathLike | Mapping):
+        raise UserError("annotations in a sequence go with images in a sequence; give them by name for these images.")
+    return _by_order(images, annotations)
+
+
+def _by_order(images: Sequence[Any], annotations: Sequence[Detections]) -> Pairs:
+    if len(images) != len(annotations):
+        raise UserError(f"there are {len(images)} images but {len(annotations)} annotations; give one for each.")
+    pairs = Pairs()
+    for index, (image, boxes) in enumerate(zip(images, annotations, strict=True)):
+        path = image if isinstance(image, str | os.PathLike) else None
+        name = f"image {index + 1}" if path is None else Path(path).name
+        pairs.add(name, _only_plane(name, image), _checked(name, boxes))
+    return pairs
+
+
+def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> Pairs:
+    short: dict[str, list[str]] = {}
+    for name in images:
+        short.setdefault(_last(name), []).append(name)
+    pairs, missing = Pairs(), []
+    used, opened = set(), ("", dict[tuple[tuple[str, int], ...], PlaneSource]())
+    for wanted, boxes in annotations.items():
+        file_name, position = (wanted, {}) if wanted in images else split_plane_name(wanted)
+        candidates = [file_name] if file_name in images else short.get(_last(file_name), [])
+        if not candidates:
+            missing.append(wanted)
+            continue
+        if len(candidates) > 1:
+            raise UserError(f"{wanted!r} may be {' or '.join(candidates[:2])}; name it with its folder.")
+        found = candidates[0]
+        if opened[0] != found:
+            opened = found, {tuple(sorted(at.items())): plane for at, plane in planes_of(images[found])}
+        pairs.add(plane_name(found, position), _plane_at(wanted, opened[1], position), _checked(wanted, boxes))
+        used.add(found)
+    if not used:
+        raise UserError(_nothing_matches(list(images), list(annotations)))
+    if missing:
+        pairs.notes.append(
+            f"{_number(len(missing), 'annotated image')} such as {missing[0]!r} could not be found and left out."
+        )
+    unused = [name for name in images if name not in used]
+    if unused:
+        pairs.notes.append(
+            f"{_number(len(unused), 'image')} such as {unused[0]!r} without annotations left out; "
+            "list an image without boxes if it shows no objects."
+        )
+    return pairs
+
+
+def _named(images: Any) -> dict[str, Any]:
+    if isinstance(images, Mapping):
+        return {str(name): image for name, image in images.items()}
+    if isinstance(images, str | os.PathLike):
+        path = Path(images)
+        if path.is_dir() and not is_zarr(path):
+            files = list_images(path)
+            if not files:
+                raise UserError(f"there are no images in {path}; give the folder that holds them.")
+            return {file.relative_to(path).as_posix(): file for file in files}
+        if not path.exists():
+            raise UserError(f"{path} does not exist; give a folder of images.")
+        return {path.name: path}
+    paths = [image for image in images if isinstance(image, str | os.PathLike)]
+    if len(paths) < len(images):
+        raise UserError("annotations by name go with images that have names; give the images as a mapping.")
+    return {Path(path).as_posix(): path for path in paths}
+
+
+def _plane_at(
+    wanted: str, planes: dict[tuple[tuple[str, int], ...], PlaneSource], position: dict[str, int]
+) -> PlaneSource:
+    key = tuple(sorted(position.items()))
+    if key in planes:
+        return planes[key]
+    if len(planes) == 1 and (not position or () in planes):
+        return next(iter(planes.values()))
+    example = plane_name(split_plane_name(wanted)[0], dict(list(planes)[-1]))
+    raise UserError(f"{wanted!r} is not a plane of that image; it has {len(planes)}, up to {example!r}.")
+
+
+def _only_plane(name: str, image: Any) -> PlaneSource:
+    planes = [plane for _, plane in planes_of(image)]
+    if len(planes) != 1:
+        raise UserError(f"{name} has {len(planes)} planes; give annotations by name, such as {name + '#t=0'!r}.")
+    return planes[0]
+
+
+def _checked(name: str, boxes: Any) -> Detections:
+    if not isinstance(boxes, Detections):
+        raise UserError(f"the annotations of {name} are of type {type(boxes).__name__}, not Detections.")
+    return boxes
+
+
+def _nothing_matches(images: list[str], annotations: list[str]) -> str:
+    if not annotations:
+        return "the annotations name no images; there is nothing to learn from."
+    return (
+        f"none of the {_number(len(annotations), 'annotated image')}, such as {annotations[0]!r}, is among the "
+        f"{_number(len(images), 'image')}, such as {(images or ['nothing'])[0]!r}; names must be equal."
+    )
+
+
+def _last(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
