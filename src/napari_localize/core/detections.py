@@ -47,12 +47,12 @@ class Detections:
     """
 
     boxes: NDArray[np.float32]
-    labels: NDArray[np.int64] = field(default=None)  # type: ignore[assignment]
-    scores: NDArray[np.float32] = field(default=None)  # type: ignore[assignment]
-    ids: NDArray[np.int64] = field(default=None)  # type: ignore[assignment]
+    labels: NDArray[np.int64] = field(default=None)  # type: ignore[arg-type]
+    scores: NDArray[np.float32] = field(default=None)  # type: ignore[arg-type]
+    ids: NDArray[np.int64] = field(default=None)  # type: ignore[arg-type]
     class_names: tuple[str, ...] = ("object",)
-    origins: NDArray[np.str_] = field(default=None)  # type: ignore[assignment]
-    states: NDArray[np.str_] = field(default=None)  # type: ignore[assignment]
+    origins: NDArray[np.str_] = field(default=None)  # type: ignore[arg-type]
+    states: NDArray[np.str_] = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes, dtype=np.float32)
@@ -145,7 +145,7 @@ class Detections:
     @property
     def centers(self) -> NDArray[np.float32]:
         """(N, 2) centres, x and y."""
-        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+        return (self.boxes[:, :2] + self.boxes[:, 2:]) / np.float32(2)
 
     @property
     def diameters(self) -> NDArray[np.float32]:
