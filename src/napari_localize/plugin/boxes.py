@@ -14,7 +14,7 @@ from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.plugin.history import Box, Finished, Step
 from napari_localize.plugin.layers import METADATA
-from napari_localize.plugin.mirror import in_use, save_metadata, set_defaults, take_over, write_rows
+from napari_localize.plugin.mirror import drawn_class, in_use, save_metadata, set_defaults, take_over, write_rows
 from napari_localize.plugin.rows import Rows, find_edit, read_rows
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class BoxLayer:
     def __init__(self, layer: Shapes) -> None:
         self._layer = weakref.ref(layer)
         self._line_width = 2.0
+        self._next_class = ""
         self._dirty = False
         self._applying = False
         self._timer: Any = None
@@ -271,19 +272,17 @@ class BoxLayer:
     @property
     def next_class(self) -> str:
         """The class that the next drawn box gets."""
-        defaults = self.layer.feature_defaults
-        name = str(defaults["class"].iloc[0]) if "class" in defaults else ""
-        return name if name in self._table.classes else next(iter(self._table.classes), "object")
+        name = drawn_class(self.layer)
+        if name is not None:
+            self._next_class = name
+        return self._next_class if self._next_class in self._table.classes else next(iter(self._table.classes))
 
     @next_class.setter
     def next_class(self, name: str) -> None:
         if name not in self._table.classes:
             raise UserError(f"there is no class {name!r}; add it first.")
-        self._applying = True
-        try:
-            set_defaults(self.layer, name)
-        finally:
-            self._applying = False
+        self._next_class = name
+        set_defaults(self.layer, name)
         self.changed.emit()
 
     def undo(self) -> Step | None:
@@ -378,11 +377,11 @@ class BoxLayer:
         layer = self.layer
         if not self._dirty or in_use(layer):
             return
-        self._dirty = False
         rows = read_rows(layer)
         edit = find_edit(rows, self._last, self._table, self.next_class)
         self._table.edit(edit.text, edit.changes)
         self._write(rows, edit.ids)
+        self._dirty = False
         if edit.changes:
             self.changed.emit()
 
@@ -436,10 +435,10 @@ class BoxLayer:
             self._write(read_rows(layer), list(self._last.ids))
 
     def _write(self, rows: Rows, ids: list[int]) -> None:
-        layer, table = self.layer, self._table
+        layer, table, next_class = self.layer, self._table, self.next_class
         self._applying = True
         try:
-            write_rows(layer, rows, ids, dict(table.shown()), table.classes, self._line_width, self._last)
+            write_rows(layer, rows, ids, dict(table.shown()), table.classes, self._line_width, next_class, self._last)
             self._last = read_rows(layer)
         finally:
             self._applying = False

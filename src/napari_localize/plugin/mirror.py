@@ -34,6 +34,7 @@ def write_rows(
     wanted: Mapping[int, Box],
     classes: Classes,
     line_width: float,
+    next_class: str,
     last: Rows,
 ) -> None:
     """Change a layer so that it holds the wanted boxes and nothing else.
@@ -50,6 +51,8 @@ def write_rows(
         Colour by class.
     line_width : float
         Width of the edges of boxes that are added.
+    next_class : str
+        Class of the box that is drawn next.
     last : Rows
         What the layer held before, to find the features of other plugins again.
     """
@@ -65,17 +68,23 @@ def write_rows(
     if not rows.aligned:
         _align(layer, ids, last)
     drop = [row for row, fit in enumerate(fits) if not fit]
+    if drop or add:
+        # By index, so it means nothing from here on; napari may even have left it beyond the end.
+        layer.selected_data = set()
     if drop:
         layer.remove(drop)
     if add:
         _add(layer, [wanted[key] for key in add], classes, line_width)
     order = kept + add
-    restyled = _write_features(layer, order, wanted, len(kept))
-    _paint(layer, classes, restyled)
-    if drop or add:
-        again = {row for row, key in enumerate(order) if key in selected}
-        if again != set(layer.selected_data):
-            layer.selected_data = again
+    # napari forgets what it colours by when another plugin writes features without these columns.
+    defaults = layer.feature_defaults
+    forgotten = not {"class", "state"} <= set(layer.features)
+    restyled = _write_features(layer, order, wanted, len(kept)) or not rows.aligned
+    # Assigning features makes the last row the default.
+    set_defaults(layer, next_class, defaults)
+    _paint(layer, classes, restyled, forgotten)
+    if selected and (drop or add):
+        layer.selected_data = {row for row, key in enumerate(order) if key in selected}
 
 
 def _same_place(rows: Rows, row: int, box: Box) -> bool:
@@ -83,7 +92,10 @@ def _same_place(rows: Rows, row: int, box: Box) -> bool:
 
 
 def _align(layer: Shapes, ids: Sequence[int], last: Rows) -> None:
-    """Give every shape one feature row again; napari removes rows by label, so they must be there."""
+    """Give every shape one feature row and one colour again; napari's vertex tools take shapes out without them."""
+    shapes = layer._data_view
+    for name in ("_edge_color", "_face_color"):
+        setattr(shapes, name, getattr(shapes, name)[: layer.nshapes])
     features = layer.features
     where = {key: row for row, key in enumerate(last.ids)} if len(features) == len(last) else {}
     layer.features = features.reindex([where.get(key, NEW) for key in ids]).reset_index(drop=True)
@@ -123,10 +135,7 @@ def _write_features(layer: Shapes, order: Sequence[int], wanted: Mapping[int, Bo
         frame[name] = values
         different = True
     if different:
-        defaults = layer.feature_defaults
         layer.features = frame
-        # Assigning features makes the last row the default.
-        set_defaults(layer, defaults=defaults)
     return restyled
 
 
@@ -134,23 +143,33 @@ def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     return values != values
 
 
-def set_defaults(layer: Shapes, class_name: str | None = None, defaults: Any = None) -> None:
-    """Set the features of the next drawn box; columns of other plugins keep their defaults."""
-    old = layer.feature_defaults if defaults is None else defaults
-    if class_name is None:
-        class_name = str(old["class"].iloc[0]) if "class" in old else "object"
-    values = default_features(class_name)
+def drawn_class(layer: Shapes) -> str | None:
+    """Return the class that the layer gives to drawn boxes; None when its defaults are not those of a new box."""
+    defaults = layer.feature_defaults
+    if not set(COLUMNS) <= set(defaults) or defaults["id"].iloc[0] != NEW:
+        return None
+    return str(defaults["class"].iloc[0])
+
+
+def set_defaults(layer: Shapes, class_name: str, others: Any = None) -> None:
+    """Set the features of the next drawn box, where they are not so; other plugins' columns keep their defaults."""
     current = layer.feature_defaults
+    others = current if others is None else others
+    if drawn_class(layer) == class_name and others is current:
+        return
+    values = default_features(class_name)
     for name in current.columns:
         if name not in COLUMNS:
-            values[name] = (old if name in old else current)[name].iloc[0]
+            values[name] = (others if name in others else current)[name].iloc[0]
     layer.feature_defaults = values
 
 
-def _paint(layer: Shapes, classes: Classes, restyled: bool) -> None:
+def _paint(layer: Shapes, classes: Classes, restyled: bool, forgotten: bool) -> None:
     """Colour edges by class and faces by state, as the features say."""
     edges = {name: rgba(color) for name, color in classes.items()}
     faces = {state: np.array(color, np.float32) for state, color in STATE_FACES.items()}
+    if forgotten:
+        layer.edge_color = layer.face_color = "white"
     for attribute, column, colors in (("edge", "class", edges), ("face", "state", faces)):
         if getattr(layer, f"{attribute}_color_mode") != "cycle":
             setattr(layer, f"{attribute}_color", column)
