@@ -117,7 +117,7 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
     if length <= tile:
         return [0]
     count = -(-(length - overlap) // (tile - overlap))
-    return np.linspace(0, length - tile, count).astype(int).tolist()
+    return [int(start) for start in np.linspace(0, length - tile, count)]
 
 
 def _shared(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
