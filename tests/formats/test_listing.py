@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from napari_localize.core.errors import UserError
+from napari_localize.formats.images import find_images, resolve_image
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("a/img10.png", "a/img2.png", "a/b/img1.tif", "a/.hidden.png", "a/notes.txt", "c/img2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "c/s.zarr/0").mkdir(parents=True)
+    (tmp_path / "c/s.zarr/zarr.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def names(*inputs):
+    return [name for name, _ in find_images(inputs)]
+
+
+def test_folders_files_and_patterns(tree):
+    assert names(tree / "a") == ["b/img1.tif", "img2.png", "img10.png"]
+    assert names(tree / "a" / "img10.png") == ["img10.png"]
+    assert names(str(tree / "a" / "*.png")) == ["img2.png", "img10.png"]
+    assert names(str(tree / "*" / "*.png")) == ["a/img2.png", "a/img10.png", "c/img2.png"]
+    assert names(tree / "c") == ["img2.png", "s.zarr"]
+    assert names(tree / "c" / "s.zarr") == ["s.zarr"]
+
+
+def test_each_file_comes_once_and_names_stay_different(tree):
+    assert names(tree / "a" / "img2.png", tree / "a") == ["img2.png", "b/img1.tif", "img10.png"]
+    assert names(tree / "a" / "img2.png", tree / "c" / "img2.png") == ["a/img2.png", "c/img2.png"]
+
+
+def test_names_are_relative_to_the_current_folder_for_relative_patterns(tree, monkeypatch):
+    monkeypatch.chdir(tree / "a")
+    assert names("*.png") == ["img2.png", "img10.png"]
+    assert names(".") == ["b/img1.tif", "img2.png", "img10.png"]
+
+
+def test_nothing_found_is_told(tree):
+    with pytest.raises(UserError, match="does not exist"):
+        find_images([tree / "no.png"])
+    with pytest.raises(UserError, match="holds no images"):
+        find_images([tree / "empty"])
+    with pytest.raises(UserError, match="holds no images"):
+        find_images([str(tree / "*.jpg")])
+
+
+def test_names_in_annotations_never_lead_out_of_the_folder(tree):
+    assert resolve_image(tree, "a/img2.png") == tree / "a" / "img2.png"
+    assert resolve_image(tree, "a\\img2.png") == tree / "a" / "img2.png"
+    for name in ("/etc/passwd", "../x.png", "a/../../x.png", "C:\\x.png", "\\\\host\\x", "a\0b", ""):
+        with pytest.raises(UserError, match="not inside"):
+            resolve_image(tree, name)
