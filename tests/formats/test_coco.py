@@ -3,9 +3,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
@@ -117,7 +121,7 @@ def test_rounding_in_the_file_is_not_a_box_over_the_border(save):
     ("changes", "sentence"),
     [
         ({"annotations": [row(0, 0, 5, 5, category_id=8)]}, "annotation 0 in .* category_id 8, which is not among"),
-        ({"annotations": [row(0, 0, 5, 5, category_id={})]}, "category_id {}, which is not among"),
+        ({"annotations": [row(0, 0, 5, 5, category_id={})]}, "category_id a dict, which is not among"),
         ({"annotations": {}}, "'annotations' in .* is not a list"),
         ({"images": [1]}, "image 0 in .* lacks an id or a file_name"),
         ({"images": [{"id": [1], "file_name": "a"}]}, "image 0 in .* lacks an id"),
@@ -204,3 +208,51 @@ def test_results_are_read_with_the_data_set_that_they_belong_to(save, tmp_path):
     assert evaluate(results, truth).loc["RBC", "F1"] == 1
     results.write_text("[]")
     assert evaluate(results, truth).loc["RBC", "recall"] == 0
+
+
+NUMBERS = st.one_of(st.integers(), st.floats(), st.just(1 << 70))
+ANYTHING = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=3)),
+    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(st.sampled_from("tz"), inner, max_size=2)),
+    max_leaves=6,
+)
+
+
+def entries(**fields):
+    """Make lists of objects whose fields are sometimes right, sometimes anything and sometimes missing."""
+    entry = st.fixed_dictionaries({}, optional={name: st.one_of(good, ANYTHING) for name, good in fields.items()})
+    return st.one_of(st.lists(st.one_of(entry, ANYTHING), max_size=4), ANYTHING)
+
+
+ID = st.just(1)
+
+
+@given(
+    images=entries(id=ID, file_name=st.just("a"), width=ID, height=st.integers(), plane=st.just({"t": 1})),
+    categories=entries(id=ID, name=st.just("A")),
+    annotations=entries(
+        id=ID,
+        image_id=ID,
+        category_id=ID,
+        bbox=st.lists(NUMBERS, min_size=4, max_size=4),
+        keypoints=st.lists(NUMBERS, min_size=3, max_size=6),
+        score=NUMBERS,
+        box_id=NUMBERS,
+        iscrowd=st.just(0),
+    ),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_json_gives_annotations_or_a_sentence(images, categories, annotations):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.json")
+        path.write_text(json.dumps({"images": images, "categories": categories, "annotations": annotations}))
+        with contextlib.suppress(UserError):
+            assert isinstance(read_annotations(path), Annotations)
+
+
+@pytest.mark.parametrize("depth", [500, 900, 980, 5000])
+def test_a_deeply_nested_value_is_told(save, depth):
+    path = save(annotations=[row(0, 0, 5, 5, category_id="deep")])
+    path.write_text(path.read_text().replace('"deep"', "[" * depth + "]" * depth))
+    with pytest.raises(UserError, match=r"category_id a list|too deeply"):
+        read_annotations(path)

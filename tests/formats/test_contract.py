@@ -145,6 +145,8 @@ def test_writing_wrong_things_is_told_and_leaves_nothing(tmp_path):
         write_annotations(tmp_path / "x.json", one, format="xml")
     with pytest.raises(UserError, match="names such as"):
         write_annotations(tmp_path / "x.json", {(0,): one["a.png"]})
+    with pytest.raises(UserError, match="cannot write list"):
+        write_annotations(tmp_path / "x.json", list(one.values()))
     assert list(tmp_path.iterdir()) == []
     write_annotations(tmp_path / "x.json", one)
     before = (tmp_path / "x.json").read_bytes()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
@@ -12,9 +12,6 @@ from napari_localize.core.errors import UserError
 from napari_localize.core.files import atomic_path
 from napari_localize.formats import coco, csv
 from napari_localize.formats.base import Format, ReadOptions
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FORMATS: dict[str, Format] = {
     entry.name: entry
@@ -118,6 +115,8 @@ def write_annotations(
     path = Path(path)
     if isinstance(data, Detections):
         data = {path.stem: data}
+    if not isinstance(data, Mapping):
+        raise UserError(f"cannot write {type(data).__name__}; give Detections, or Detections by plane names.")
     if not isinstance(data, Annotations):
         for name, part in data.items():
             if not isinstance(name, str) or not isinstance(part, Detections):
