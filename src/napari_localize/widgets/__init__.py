@@ -1,0 +1,1 @@
+"""The docks: Qt only, no arithmetic."""

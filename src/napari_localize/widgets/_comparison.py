@@ -1,0 +1,88 @@
+"""Old and new model side by side, and what to do with the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
+
+from napari_localize.core.comparison import verdict
+from napari_localize.widgets._parts import button, hint, line, row, say, titled
+
+KEEP_KEY, DISCARD_KEY = "Ctrl+Shift+K", "Ctrl+Shift+D"
+_COLOURS = {"better": "#2DB48E", "worse": "#E69F00", "about the same": "#56B4E9"}
+_COLUMNS = ("AP50", "F1", "count_error")
+
+
+class ComparisonBox(QWidget):
+    """What a training has brought, and the choice between keeping and discarding it."""
+
+    keep = Signal(str)
+    """The name to keep the new model under."""
+    discard = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._title: QLabel = hint()
+        self._table: QLabel = hint()
+        self._table.setToolTip(
+            "AP50: 1 is every object found and nothing else. F1: at the model's own threshold. Count error: how far "
+            "the number of boxes of a plane is from the true one."
+        )
+        self._sentence: QLabel = hint()
+        self.name = QLineEdit()
+        self.name.setPlaceholderText("name of the new model")
+        self.name.setToolTip("Under this name the model is found in Localize; a name that exists gets a new version.")
+        keep = button("Keep", "Keep the new model under this name.", self._keep, KEEP_KEY, self)
+        discard = button("Discard", "Forget the new model.", self.discard.emit, DISCARD_KEY, self)
+        self.name.returnPressed.connect(keep.click)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        for part in (line(), self._title, self._table, self._sentence):
+            column.addWidget(part)
+        column.addLayout(row(titled("Keep as"), self.name, stretch=1))
+        column.addLayout(row(keep, discard))
+        self.hide()
+
+    def present(self, title: str, comparison: Mapping[str, Any], old_name: str, name: str) -> None:
+        """Show the outcome of a training and suggest a name."""
+        old, new, planes = comparison.get("old"), comparison["new"], comparison.get("planes", [])
+        judged = verdict(old, new, len(planes))
+        say(self._title, title)
+        say(self._table, _table(old, new, old_name, judged.word) if planes else "")
+        note = escape(str(comparison.get("note", "")))
+        say(self._sentence, " ".join(filter(None, (escape(judged.sentence), note))))
+        self._sentence.setToolTip("Compared on: " + ", ".join(escape(str(plane)) for plane in planes) if planes else "")
+        self.name.setText(name)
+        self.show()
+
+    def _keep(self) -> None:
+        self.keep.emit(self.name.text().strip())
+
+
+def _table(old: Mapping[str, float] | None, new: Mapping[str, float], old_name: str, word: str) -> str:
+    head = "".join(
+        f"<th align='right' style='padding-left: 10px'>{text}</th>" for text in ("AP50", "F1", "count error")
+    )
+    lines = [f"<tr><th></th>{head}</tr>"]
+    if old is not None:
+        lines.append(_line(escape(old_name), old, ""))
+    mark = f"<b style='color: {_COLOURS[word]}'>{word}</b>" if word else ""
+    lines.append(_line("<b>new model</b>", new, ""))
+    return f"<table width='100%'>{''.join(lines)}</table>{mark}"
+
+
+def _line(name: str, metrics: Mapping[str, float], mark: str) -> str:
+    cells = "".join(
+        f"<td align='right' style='padding-left: 10px'>{_shown(key, metrics.get(key))}</td>" for key in _COLUMNS
+    )
+    return f"<tr><td>{name}</td>{cells}{mark}</tr>"
+
+
+def _shown(key: str, value: float | None) -> str:
+    if value is None or value != value:
+        return "-"
+    return f"{100 * value:.0f} %" if key == "count_error" else f"{value:.2f}"

@@ -1,0 +1,335 @@
+"""The dock that trains a model from corrected boxes."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QLabel, QSpinBox
+
+from napari_localize.core.errors import UserError
+from napari_localize.core.settings import TrainSettings
+from napari_localize.engine.client import shared_engine
+from napari_localize.plugin.boxes import box_layer
+from napari_localize.plugin.layers import is_box_layer
+from napari_localize.plugin.pairs import Judged, judged_planes
+from napari_localize.widgets._comparison import ComparisonBox
+from napari_localize.widgets._curve import TrainingCurve
+from napari_localize.widgets._jobs import JobRunner
+from napari_localize.widgets._memory import preference, remember, remembered, remembered_number
+from napari_localize.widgets._models import ModelPicker, model_news
+from napari_localize.widgets._parts import (
+    Dock,
+    ProgressRow,
+    button,
+    combo,
+    duration,
+    fail,
+    hint,
+    row,
+    say,
+    titled,
+    warn,
+)
+
+TRAIN_KEY, CANCEL_KEY = "Ctrl+Shift+R", "Ctrl+Shift+X"
+_RECOUNT_MS = 200
+_UNITS = {"seconds": (10, 600, 60), "epochs": (1, 1000, 20)}
+
+
+@dataclass
+class Candidate:
+    """A trained model of which nobody has said whether to keep it."""
+
+    path: Path
+    title: str
+    comparison: dict[str, Any]
+    base: str
+    name: str
+
+
+# By viewer, so that a model that took minutes to train is still there when the dock was closed and opened again.
+_candidates: weakref.WeakKeyDictionary[Any, Candidate] = weakref.WeakKeyDictionary()
+
+
+class RetrainWidget(Dock):
+    """Train a model from the boxes a person has judged, compare it with the old one, and keep it or not."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self._jobs = JobRunner(self)
+        self._base = ""
+        self._elapsed = 0.0
+        self.base = ModelPicker("Start", "base model", "The model that training starts from; it stays as it is.")
+        self.curve = TrainingCurve(self._viewer.theme)
+        self.comparison = ComparisonBox()
+        self._build()
+        self._recount = QTimer(self)
+        self._recount.setSingleShot(True)
+        self._recount.setInterval(_RECOUNT_MS)
+        self._recount.timeout.connect(self._show_material)
+        self._jobs.news.connect(self._on_news)
+        self._jobs.finished.connect(self._on_finished)
+        self._jobs.failed.connect(self._on_failed)
+        self._jobs.cancelled.connect(self._on_cancelled)
+        self.comparison.keep.connect(self._keep)
+        self.comparison.discard.connect(self._discard)
+        model_news().kept.connect(self._refresh_models)
+        self.open()
+
+    def _build(self) -> None:
+        self.material: QLabel = hint()
+        self.material.setToolTip(
+            "A model learns from boxes that you have accepted, changed or drawn, and from no other."
+        )
+        self._unit = combo("Train for so many seconds, or for so many rounds through all planes.", _UNITS)
+        self._amount = QSpinBox()
+        self._amount.setToolTip("How long to train: a minute is a good start; more planes deserve more time.")
+        self._unit.setCurrentText(remembered("training unit", "seconds"))
+        self._unit_changed()
+        self._unit.currentTextChanged.connect(self._unit_changed)
+        self._amount.valueChanged.connect(self._remember)
+        self.train_button = button("Train", "Train a new model; the old one stays.", self.train, TRAIN_KEY, self)
+        self.cancel_button = button(
+            "Cancel", "Stop; you can still keep what has been learned so far.", self.cancel, CANCEL_KEY, self
+        )
+        self.cancel_button.setEnabled(False)
+        self.progress = ProgressRow()
+        self.status: QLabel = hint()
+        self.column.addWidget(self.material)
+        self.column.addWidget(self.base)
+        self.column.addLayout(row(titled("Time"), row(self._amount, self._unit), stretch=1))
+        self.column.addLayout(row(self.train_button, self.cancel_button))
+        for part in (self.progress, self.status, self.curve, self.comparison):
+            self.column.addWidget(part)
+        self.column.addStretch(1)
+
+    # The viewer
+
+    def connect_viewer(self) -> None:
+        layers = self._viewer.layers
+        layers.events.inserted.connect(self._layer_came)
+        layers.events.removed.connect(self._layer_left)
+        self._viewer.events.theme.connect(self._theme_changed)
+        for layer in layers:
+            self._follow(layer)
+        self._show_material()
+        candidate = _candidates.get(self._viewer)
+        if candidate is not None:
+            self._present(candidate)
+
+    def disconnect_viewer(self) -> None:
+        self._jobs.abandon()
+        self._end_run()
+        layers = self._viewer.layers
+        layers.events.inserted.disconnect(self._layer_came)
+        layers.events.removed.disconnect(self._layer_left)
+        self._viewer.events.theme.disconnect(self._theme_changed)
+        for layer in layers:
+            if is_box_layer(layer):
+                box_layer(layer).changed.disconnect(self._recount_soon, missing_ok=True)
+
+    def _layer_came(self, event: Any) -> None:
+        self._follow(event.value)
+        self._recount_soon()
+
+    def _layer_left(self, event: Any) -> None:
+        if is_box_layer(event.value):
+            box_layer(event.value).changed.disconnect(self._recount_soon, missing_ok=True)
+        self._recount_soon()
+
+    def _follow(self, layer: Any) -> None:
+        if is_box_layer(layer):
+            box_layer(layer).changed.connect(self._recount_soon, unique=True)
+
+    def _theme_changed(self) -> None:
+        self.curve.set_theme(self._viewer.theme)
+
+    def _recount_soon(self) -> None:
+        if not self._recount.isActive():
+            self._recount.start()
+
+    # What it learns from
+
+    def _chosen(self) -> tuple[list[Judged], bool]:
+        """Return the planes to learn from, and whether they are finished ones."""
+        judged = judged_planes(self._viewer.layers)
+        finished = [plane for plane in judged if plane.finished]
+        return (finished, True) if finished else (judged, False)
+
+    def _show_material(self) -> None:
+        try:
+            planes, finished = self._chosen()
+        except UserError as error:
+            say(self.material, escape(str(error)))
+            return
+        self.train_button.setEnabled(bool(planes) and not self._jobs.busy)
+        if not planes:
+            say(
+                self.material,
+                "Nothing to learn from yet: in Review, correct the boxes of a plane and mark it as finished.",
+            )
+            return
+        counts: dict[str, int] = {}
+        for plane in planes:
+            for name, number in plane.approved.counts().items():
+                counts[name] = counts.get(name, 0) + number
+        boxes, rejected = sum(counts.values()), sum(plane.rejected for plane in planes)
+        kind = "finished plane" if finished else "plane with judged boxes"
+        many = kind if len(planes) == 1 else kind.replace("plane", "planes")
+        per_class = ", ".join(f"{escape(name)} {number}" for name, number in counts.items() if number)
+        text = f"Learns from <b>{len(planes)}</b> {many}, <b>{boxes}</b> boxes" + (
+            f" ({per_class})" if per_class else ""
+        )
+        text += f", {rejected} rejected" if rejected else ""
+        if not finished:
+            text += (
+                ". No plane is finished, so what was not judged there counts as background: finish planes in Review."
+            )
+        say(self.material, text)
+
+    # Training
+
+    @property
+    def busy(self) -> bool:
+        """Whether a model is being trained."""
+        return self._jobs.busy
+
+    def train(self) -> None:
+        """Train a new model from the planes that a person has judged."""
+        if self._jobs.busy:
+            return
+        if self._viewer in _candidates:
+            warn("Keep or discard the model that was trained last, then train again.")
+            return
+        try:
+            planes, _ = self._chosen()
+            if not any(len(plane.approved) for plane in planes):
+                raise UserError("There are no boxes to learn from; accept, correct or draw some in Review.")
+            if not self.base.name:
+                raise UserError(
+                    "There is no model to start from; import one with 'napari-localize models import FILE'."
+                )
+            amount = {self._unit.currentText(): self._amount.value()}
+            settings = TrainSettings(base=self.base.name, device=str(preference("engine", "device", "auto")), **amount)
+        except UserError as error:
+            warn(str(error))
+            return
+        sources, annotations = [plane.source for plane in planes], [plane.approved for plane in planes]
+        names = [plane.name for plane in planes]
+        self._base, self._elapsed = self.base.name, 0.0
+        self.train_button.setEnabled(False)
+        self.cancel_button.setEnabled(True)
+        self.comparison.hide()
+        self.curve.clear()
+        self.progress.begin()
+        say(self.status, "Starting ...")
+        idle = 60.0 * float(preference("engine", "idle_minutes", 10))
+
+        def begin(on_event: Any) -> Any:
+            engine = shared_engine()
+            engine.idle_seconds = idle
+            return engine.train(sources, annotations, settings, names=names, on_event=on_event)
+
+        self._jobs.start(begin)
+
+    def cancel(self) -> None:
+        """Stop training; what has been learned so far can be kept."""
+        if self._jobs.busy:
+            self.cancel_button.setEnabled(False)
+            self.progress.stopping()
+            say(self.status, "Cancelling ...")
+            self._jobs.cancel()
+
+    def _on_news(self, news: dict[str, Any]) -> None:
+        kind = news.get("event")
+        if kind in ("queued", "starting", "ready", "message"):
+            say(self.status, escape(str(news["text"])))
+        elif kind == "stopping":
+            say(self.status, "Stopping; what has been learned so far is compared with the old model ...")
+        elif kind == "progress" and self.cancel_button.isEnabled():
+            self.progress.update_to(news["done"], news["total"])
+        elif kind == "curve":
+            self._elapsed = float(news["seconds"])
+            self.curve.add(self._elapsed, news["train_loss"], news["validation_loss"], news["ap50"])
+
+    def _on_finished(self, result: dict[str, Any]) -> None:
+        stopped = bool(result["cancelled"])
+        self._end_run()
+        say(self.status, "")
+        title = "<b>Trained.</b> Keep the new model?"
+        if stopped:
+            title = f"<b>Stopped after {duration(self._elapsed)}.</b> Keep the best weights so far?"
+        candidate = Candidate(Path(result["path"]), title, result["comparison"], self._base, _suggested(self._base))
+        _candidates[self._viewer] = candidate
+        self._present(candidate)
+
+    def _on_failed(self, text: str) -> None:
+        self._end_run()
+        say(self.status, escape(text))
+        fail(text)
+
+    def _on_cancelled(self) -> None:
+        self._end_run()
+        say(self.status, "Cancelled before anything was learned.")
+
+    def _end_run(self) -> None:
+        self.cancel_button.setEnabled(False)
+        self.progress.hide()
+        self._show_material()
+
+    # The new model
+
+    def _present(self, candidate: Candidate) -> None:
+        self.comparison.present(candidate.title, candidate.comparison, candidate.base, candidate.name)
+
+    def _keep(self, name: str) -> None:
+        from napari_localize.models.registry import keep_model
+
+        candidate = _candidates.get(self._viewer)
+        if candidate is None:
+            return
+        if not name:
+            warn("The new model needs a name; type one beside 'Keep as'.")
+            return
+        try:
+            entry = keep_model(candidate.path, name)
+        except UserError as error:
+            warn(str(error))
+            return
+        del _candidates[self._viewer]
+        self.comparison.hide()
+        say(self.status, f"Kept as <b>{escape(entry.reference)}</b>; it is chosen in Localize now.")
+        model_news().kept.emit(entry.reference)
+
+    def _discard(self) -> None:
+        candidate = _candidates.pop(self._viewer, None)
+        if candidate is not None:
+            candidate.path.unlink(missing_ok=True)
+        self.comparison.hide()
+        say(self.status, "Discarded; the old model is unchanged.")
+
+    def _refresh_models(self) -> None:
+        self.base.refresh()
+
+    # The form
+
+    def _unit_changed(self) -> None:
+        unit = self._unit.currentText()
+        low, high, usual = _UNITS[unit]
+        self._amount.setRange(low, high)
+        self._amount.setValue(int(remembered_number(f"training {unit}", usual)))
+        remember("training unit", unit)
+
+    def _remember(self, amount: int) -> None:
+        remember(f"training {self._unit.currentText()}", amount)
+
+
+def _suggested(base: str) -> str:
+    """Suggest a name: a bundled model's must not be taken, the user's own gets its next version."""
+    name, mark, _ = base.partition("@")
+    return name if mark else f"my {name}"

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QSettings
+
+from napari_localize.engine import Engine
+from napari_localize.models.registry import store_folder
+from napari_localize.widgets import localize, retrain
+
+CHILD = Path(__file__).with_name("child.py")
+
+
+def _child() -> Any:
+    spec = importlib.util.spec_from_file_location("dock_child", CHILD)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def write_model() -> Callable[..., None]:
+    return _child().write_model
+
+
+@pytest.fixture
+def models(write_model: Callable[..., None]) -> Iterator[list[str]]:
+    """Fill the model store with models for the engine of these tests."""
+    names = ["plain", "slow", "broken", "fatal"]
+    for name in names:
+        write_model(store_folder() / f"{name}@1.safetensors", name, ("small", "large"))
+    yield names
+    shutil.rmtree(store_folder())
+
+
+@pytest.fixture
+def engine(models: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """Let the docks talk to an engine that finds bright squares."""
+    with Engine([sys.executable, "-P", str(CHILD)]) as engine:
+        for module in (localize, retrain):
+            monkeypatch.setattr(module, "shared_engine", lambda: engine)
+        QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-localize", "docks").clear()
+        yield engine
+
+
+@pytest.fixture
+def squares() -> np.ndarray:
+    """Five squares: two small bright ones, two large bright ones, a faint one."""
+    image = np.zeros((80, 120), np.uint8)
+    for y, x, size, value in (
+        (5, 5, 8, 240),
+        (50, 20, 8, 200),
+        (10, 40, 20, 230),
+        (50, 60, 20, 180),
+        (60, 100, 10, 60),
+    ):
+        image[y : y + size, x : x + size] = value
+    return image
+
+
+@pytest.fixture
+def messages() -> Callable[[], list[str]]:
+    """Return the notifications that napari has shown since the test began."""
+    before = len(notification_manager.records)
+    return lambda: [record.message for record in notification_manager.records[before:]]
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def dock(viewer: Any, engine: Engine) -> Callable[[type], Any]:
+    """Open a dock in the viewer."""
+
+    def open_dock(kind: type) -> Any:
+        widget = kind(viewer)
+        viewer.window.add_dock_widget(widget, name=kind.__name__)
+        return widget
+
+    return open_dock
+
+
+@pytest.fixture
+def finish(qtbot: Any) -> Callable[[Any], None]:
+    """Wait until the job of a dock is over."""
+
+    def wait(widget: Any) -> None:
+        qtbot.waitUntil(lambda: not widget.busy, timeout=30_000)
+
+    return wait
