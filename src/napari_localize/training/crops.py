@@ -39,6 +39,8 @@ class TrainingPlane:
         Typical sqrt(width x height) of the objects.
     weight : float
         How often crops are taken from here, relative to other planes.
+    sized : bool
+        Whether the boxes' sizes are true; where they only stand around known centres, sizes are not learnt.
     """
 
     pixels: Tensor
@@ -46,6 +48,7 @@ class TrainingPlane:
     labels: Tensor
     diameter: float
     weight: float = 1.0
+    sized: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def make_batch(
         boxes.append(crop_boxes)
         labels.append(crop_labels)
     targets = draw_targets(boxes, labels, known, classes, (cells, cells))
+    targets.weight *= torch.tensor([planes[index].sized for index in chosen.tolist()])[:, None, None]
     return Batch(torch.stack(pixels), targets)
 
 

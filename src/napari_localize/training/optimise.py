@@ -19,6 +19,9 @@ from napari_localize.models.heatmap.loss import heatmap_loss
 from napari_localize.models.heatmap.network import HeatmapNetwork
 from napari_localize.training.crops import Batch, CropRecipe, TrainingPlane, make_batch
 
+HEAD = ("heatmap", "distances", "quality")
+"""The network's last layers, by name."""
+
 PREFETCHED = 2
 """Batches made ahead by a second thread."""
 
@@ -39,6 +42,8 @@ class Recipe:
         Part of the training in which the rate rises.
     averaging : float
         Largest decay of the moving average of the weights, which is what is kept.
+    head_factor : float
+        The last layers' learning rate relative to the others'.
     freeze_norm : bool
         Keep the statistics of the batch normalisation as they are.
     crops : CropRecipe
@@ -50,6 +55,7 @@ class Recipe:
     weight_decay: float = 0.01
     warmup: float = 0.05
     averaging: float = 0.998
+    head_factor: float = 1.0
     freeze_norm: bool = False
     crops: CropRecipe = field(default_factory=CropRecipe)
 
@@ -84,7 +90,7 @@ class Optimisation:
         self.steps = 0
         self._planes, self._recipe, self._device, self._seed = planes, recipe, device, seed
         self._dtype = training_dtype(device)
-        self._optimizer = torch.optim.AdamW(_parameter_groups(network, recipe.weight_decay), recipe.learning_rate)
+        self._optimizer = torch.optim.AdamW(_parameter_groups(network, recipe), recipe.learning_rate)
         # Only half precision with its short exponent needs scaled losses.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._worker = ThreadPoolExecutor(1, "batches")
@@ -102,7 +108,7 @@ class Optimisation:
     def step(self, fraction: float) -> float:
         """Learn from one batch; `fraction` of the training lies behind. Return the loss."""
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * _one_cycle(fraction, self._recipe.warmup)
+            group["lr"] = self._recipe.learning_rate * group["factor"] * _one_cycle(fraction, self._recipe.warmup)
         batch = self._next_batch()
         self.network.train()
         if self._recipe.freeze_norm:
@@ -180,10 +186,12 @@ def _one_cycle(fraction: float, warmup: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (fraction - warmup) / (1 - warmup))))
 
 
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    matrices = [value for value in network.parameters() if value.ndim > 1]
-    vectors = [value for value in network.parameters() if value.ndim <= 1]
+def _parameter_groups(network: HeatmapNetwork, recipe: Recipe) -> list[dict[str, Any]]:
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, value in network.named_parameters():
+        factor = recipe.head_factor if name.partition(".")[0] in HEAD else 1.0
+        decay = recipe.weight_decay if value.ndim > 1 else 0.0
+        groups.setdefault((factor, decay), []).append(value)
     return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": values, "weight_decay": decay, "factor": factor} for (factor, decay), values in groups.items()
     ]
