@@ -1,6 +1,6 @@
 """Train one of the bundled models; stop it at any time and start it again, it goes on where it was.
 
-    python scripts/train_bundled.py nuclei --data ../shared/data
+python scripts/train_bundled.py nuclei --data ../shared/data
 """
 
 from __future__ import annotations

@@ -257,7 +257,9 @@ class _Window:
         return self.plane.read(top + y0, top + y1, left + x0, left + x1)
 
 
-def _inside(boxes: NDArray[np.float32], labels: NDArray[np.int64], scores: NDArray[np.float32], tile: Rectangle) -> Answer:
+def _inside(
+    boxes: NDArray[np.float32], labels: NDArray[np.int64], scores: NDArray[np.float32], tile: Rectangle
+) -> Answer:
     """Cut boxes at the sides of a tile; drop what is left of those whose middle lies outside, and slivers."""
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     low = np.array([tile.x0, tile.y0], np.float32)

@@ -110,9 +110,7 @@ def make_batch(
     return Batch(torch.stack(pixels), targets)
 
 
-def _crop(
-    plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _crop(plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     low, high = np.log(recipe.diameters)
     zoom = min(math.exp(rng.uniform(low, high)) / plane.diameter, LARGEST_ZOOM)
     lean = math.exp(rng.uniform(-recipe.stretch, recipe.stretch) / 2)

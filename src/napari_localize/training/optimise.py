@@ -192,6 +192,4 @@ def _parameter_groups(network: HeatmapNetwork, recipe: Recipe) -> list[dict[str,
         factor = recipe.head_factor if name.partition(".")[0] in HEAD else 1.0
         decay = recipe.weight_decay if value.ndim > 1 else 0.0
         groups.setdefault((factor, decay), []).append(value)
-    return [
-        {"params": values, "weight_decay": decay, "factor": factor} for (factor, decay), values in groups.items()
-    ]
+    return [{"params": values, "weight_decay": decay, "factor": factor} for (factor, decay), values in groups.items()]

@@ -237,9 +237,11 @@ class _Training:
             before = [predict_plane(self.base, source, settings) for source in sources]
             if not set(self.base.card.classes) & set(model.card.classes):
                 note += " The models' classes differ, so both are compared without regard to class."
-                before, true, found = [_one_class(x) for x in before], [_one_class(x) for x in true], [
-                    _one_class(x) for x in found
-                ]
+                before, true, found = (
+                    [_one_class(x) for x in before],
+                    [_one_class(x) for x in true],
+                    [_one_class(x) for x in found],
+                )
                 new = measure(found, true, model.card.threshold)
             else:
                 names = tuple(dict.fromkeys([*model.card.classes, *self.base.card.classes]))
