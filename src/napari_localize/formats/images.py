@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.planes import PlaneSource
-from napari_localize.formats.listing import find_images, resolve_image
+from napari_localize.formats.listing import find_images
 from napari_localize.formats.pictures import Picture
 from napari_localize.formats.sources import MOST_CHANNELS, is_zarr
 from napari_localize.formats.tiff import MissingCodecError, TiffImage
 from napari_localize.formats.zarrs import open_zarr
 
-__all__ = ["ImageFile", "find_images", "open_image", "resolve_image"]
+__all__ = ["ImageFile", "find_images", "open_image"]
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

@@ -1,4 +1,4 @@
-"""Which files are meant: by inputs on a command line, and by names in an annotation file."""
+"""Which image files are meant by files, folders and patterns."""
 
 from __future__ import annotations
 
@@ -49,20 +49,6 @@ def find_images(inputs: Iterable[str | os.PathLike[str]]) -> list[tuple[str, Pat
         shared = os.path.commonpath([os.path.abspath(file.parent) for file in found])
         return [(Path(os.path.abspath(file)).relative_to(shared).as_posix(), file) for file in found]
     return [(name, file) for file, name in found.items()]
-
-
-def resolve_image(folder: str | os.PathLike[str], name: str) -> Path:
-    """Return the path of an image that an annotation file names, and never one outside the folder.
-
-    Raises
-    ------
-    UserError
-        When the name is absolute or leads out of the folder.
-    """
-    parts = re.split(r"[/\\]", name)
-    if ".." in parts or not parts[0] or ":" in parts[0] or "\0" in name:
-        raise UserError(f"the annotations name the image {name!r}, which is not inside {folder}; mend the name.")
-    return Path(folder, *parts)
 
 
 def _plain_parts(pattern: Path) -> list[str]:
