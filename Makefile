@@ -8,7 +8,7 @@ SCREEN := scripts/with-screen.sh
 .PHONY: help demo test lint format docs package
 
 help:
-	@echo "make demo     localize, retrain and compare on the sample images; look into demo/ afterwards"
+	@echo "make demo     find the objects in the sample images, in napari; pictures and boxes go to demo/"
 	@echo "make test     run the tests, with real napari windows (a virtual screen where there is none)"
 	@echo "make lint     ruff, mypy and the rules on who may import what"
 	@echo "make format   let ruff put the code in order"
