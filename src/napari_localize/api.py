@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_localize.core.settings import PredictSettings, TrainSettings
 from napari_localize.formats import read_annotations, write_annotations
 from napari_localize.formats.sources import planes_of
+from napari_localize.models.registry import find_model
 from napari_localize.training.evaluation import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from napari_localize.core.detections import Detections
     from napari_localize.models.localizer import Model
@@ -67,7 +70,7 @@ def predict(
         (H, W) or (H, W, C) real numbers of any kind, or the path of an image file. With `axes`, a stack.
         Arrays that are read piece by piece (dask, zarr, memory maps) stay where they are.
     model : str, path or Model
-        As in `load_model`. Give a loaded model to run it on many images.
+        As in `load_model`. It stays loaded for the next call.
     threshold : float, optional
         Lowest score of a returned box; by default the one in the model card.
     object_diameter : float, optional
@@ -111,12 +114,22 @@ def predict(
     from napari_localize.models import localizer
     from napari_localize.models.predict import predict_plane
 
-    loaded = localizer.load_model(model, device=device)
+    if isinstance(model, localizer.Model):
+        loaded = localizer.load_model(model, device=device)
+    else:
+        path = find_model(model)
+        loaded = _load_once(path, path.stat().st_mtime_ns, device)
     found = {
         tuple(position.values()): predict_plane(loaded, plane, settings, on_event=on_event)
         for position, plane in planes
     }
     return found.get((), found)
+
+
+@lru_cache(maxsize=2)
+def _load_once(path: Path, changed: int, device: str) -> Model:
+    """Keep the last models, so that a loop over images with a model's name loads it once."""
+    return load_model(path, device=device)
 
 
 def train(
