@@ -1,0 +1,93 @@
+"""How long a user waits: importing, opening the docks, first boxes from a cold and from a warm engine.
+
+    xvfb-run -a python benchmarks/startup.py
+
+Importing is measured in fresh processes. The docks are opened in a real napari window; the boxes are those of the
+bundled 512 x 512 sample image, from the click to the finished layer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pandas as pd
+
+WIDGETS = {"Localize": "LocalizeWidget", "Review": "ReviewWidget", "Retrain": "RetrainWidget"}
+
+
+def main() -> int:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    rows = [
+        ("import napari_localize", _import_times("import napari_localize", args.repeats)),
+        (
+            "import the docks, napari loaded",
+            _import_times("import napari_localize.widgets.loop", args.repeats, "import napari, napari.viewer"),
+        ),
+    ]
+    rows += _in_napari(args.repeats)
+    table = pd.DataFrame(
+        [(what, statistics.median(values), min(values), max(values)) for what, values in rows],
+        columns=["what", "median s", "min s", "max s"],
+    )
+    print(table.round(3).to_string(index=False))
+    return 0
+
+
+def _import_times(statement: str, repeats: int, before: str = "pass") -> list[float]:
+    code = f"{before}\nimport time\nbegan = time.perf_counter()\n{statement}\nprint(time.perf_counter() - began)"
+    run = [sys.executable, "-c", code]
+    return [float(subprocess.run(run, check=True, capture_output=True, text=True).stdout) for _ in range(repeats)]
+
+
+def _in_napari(repeats: int) -> list[tuple[str, list[float]]]:
+    import napari
+    from qtpy.QtWidgets import QApplication
+
+    from napari_localize.engine import shared_engine
+
+    viewer = napari.Viewer()
+    viewer.open_sample("napari-localize", "nuclei")
+    rows: list[tuple[str, list[float]]] = []
+    for display_name in WIDGETS:
+        times = []
+        for _ in range(repeats):
+            began = time.perf_counter()
+            dock, _ = viewer.window.add_plugin_dock_widget("napari-localize", display_name)
+            QApplication.processEvents()
+            times.append(time.perf_counter() - began)
+            viewer.window.remove_dock_widget(dock)
+            QApplication.processEvents()
+        rows.append((f"open {display_name}", times))
+
+    _, widget = viewer.window.add_plugin_dock_widget("napari-localize", "Localize")
+    cold, warm = [], []
+    for _ in range(repeats):
+        shared_engine().release()
+        cold.append(_seconds_of(widget.run, widget))
+        warm.append(_seconds_of(widget.run, widget))
+    viewer.close()
+    rows.append(("first boxes, cold engine", cold))
+    return [*rows, ("boxes again, warm engine", warm)]
+
+
+def _seconds_of(click: Callable[[], object], widget: object) -> float:
+    from qtpy.QtWidgets import QApplication
+
+    began = time.perf_counter()
+    click()
+    while widget.running:  # type: ignore[attr-defined]
+        QApplication.processEvents()
+        time.sleep(0.001)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
