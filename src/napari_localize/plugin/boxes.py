@@ -79,6 +79,11 @@ class BoxLayer:
             raise ReferenceError("the layer of these boxes is gone")
         return layer
 
+    @property
+    def alive(self) -> bool:
+        """Whether the layer is still there."""
+        return self._layer() is not None
+
     # Reading
 
     @property

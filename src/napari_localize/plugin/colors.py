@@ -31,8 +31,8 @@ CLASS_COLORS = (
 
 STATE_FACES: Mapping[str, tuple[float, float, float, float]] = {
     "proposed": (0.0, 0.0, 0.0, 0.0),
-    "accepted": (1.0, 1.0, 1.0, 0.16),
-    "edited": (0.34, 0.71, 0.91, 0.22),
+    "accepted": (0.27, 0.8, 0.6, 0.16),
+    "edited": (0.34, 0.71, 0.91, 0.2),
     "added": (1.0, 0.9, 0.4, 0.18),
     "rejected": (0.0, 0.0, 0.0, 0.5),
 }

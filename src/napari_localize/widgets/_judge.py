@@ -1,0 +1,194 @@
+"""Buttons for the selected boxes, and which boxes are shown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from app_model.types import KeyCode, KeyMod
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QGridLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_localize.plugin.history import Box
+from napari_localize.widgets._parts import SPACING, row
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QAction
+
+_WORDS = {"proposed": "guess", "accepted": "accepted", "edited": "corrected", "added": "drawn", "rejected": "rejected"}
+
+
+class JudgeBar(QWidget):
+    """What is selected, and what can be done with it."""
+
+    class_picked = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = QLabel()
+        self._text.setWordWrap(True)
+        self._text.setTextFormat(Qt.TextFormat.RichText)
+        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self._text.setMinimumHeight(2 * self._text.fontMetrics().height() + 4)
+        self.accept = _push("Accept   Q", "The selected boxes are right. Key: Q.")
+        self.reject = _push(
+            "Reject   W", "The selected boxes are wrong: they vanish, and models learn from that. Key: W."
+        )
+        self.draw = _push("Draw   R", "Draw boxes of the class selected above by dragging. Key: R.")
+        self.draw.setCheckable(True)
+        self.delete = _push("Delete   Del", "Take the selected boxes away. Key: Delete.")
+        self.next = _push(
+            "Next guess   N",
+            "Go to the guess with the next lowest score on this plane; after that Q and W go on by themselves. Key: N.",
+        )
+        self.back = _push("Back   ⇧N", "Go back to the guess before. Key: Shift+N.")
+        self.accept_all = _push("", "All guesses that are shown on this plane are right. Key: Shift+Q.")
+        self._menu = QMenu(self)
+        self._menu.triggered.connect(self._picked)
+        self.classes = _push("Class ", "Give the selected boxes another class. Keys: Shift+1 to Shift+9.")
+        self.classes.setMenu(self._menu)
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(SPACING)
+        pairs = ((self.accept, self.reject), (self.draw, self.delete), (self.next, self.back))
+        for line, pair in enumerate(pairs):
+            for column, widget in enumerate(pair):
+                grid.addWidget(widget, line, column)
+        grid.addWidget(self.accept_all, len(pairs), 0, 1, 2)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACING)
+        column.addLayout(row(self._text, self.classes, stretch=0))
+        column.addLayout(grid)
+
+    def show_boxes(self, chosen: Sequence[Box], colors: Mapping[str, str], guesses: int, drawing: bool) -> None:
+        """Describe the selected boxes and allow what makes sense."""
+        self._text.setText(describe(chosen, colors))
+        for widget in (self.accept, self.reject, self.delete, self.classes):
+            widget.setEnabled(bool(chosen))
+        self.next.setEnabled(guesses > 0)
+        self.back.setEnabled(guesses > 0)
+        self.accept_all.setEnabled(guesses > 0)
+        self.accept_all.setText(f"Accept all {guesses or ''} shown   ⇧Q".replace("  shown", " shown"))
+        self.draw.setChecked(drawing)
+        if [action.data() for action in self._menu.actions()] != list(colors):
+            self._menu.clear()
+            for number, name in enumerate(colors):
+                action = self._menu.addAction(name if number > 8 else f"{name}\t⇧{number + 1}")
+                if action is not None:
+                    action.setData(name)
+
+    def _picked(self, action: QAction) -> None:
+        self.class_picked.emit(action.data())
+
+
+def describe(chosen: Sequence[Box], colors: Mapping[str, str]) -> str:
+    """Say in a line or two which boxes are selected."""
+    if not chosen:
+        return "<i>Nothing is selected: click a box, drag around several, or press N.</i>"
+    if len(chosen) > 1:
+        counts = Counter(box.label for box in chosen).most_common(4)
+        return f"<b>{len(chosen)} boxes</b><br>" + ", ".join(
+            f"{number} {_dot(colors, label)} {escape(label)}" for label, number in counts
+        )
+    box = chosen[0]
+    x0, y0, x1, y1 = box.xyxy
+    score = "" if box.score is None else f" {box.score:.2f}"
+    by = "" if box.origin in ("", "human") else f" by {escape(box.origin)}"
+    return (
+        f"{_dot(colors, box.label)} <b>{escape(box.label)}</b>{score}<br>"
+        f"{_WORDS[box.state]}{by}, {x1 - x0:.0f} × {y1 - y0:.0f} px"
+    )
+
+
+def _dot(colors: Mapping[str, str], label: str) -> str:
+    return f"<span style='color: {colors.get(label, '#888888')}'>■</span>"
+
+
+class StateBar(QWidget):
+    """Which boxes are shown, by what a person has done to them."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guesses = _check("guesses", "Boxes of a model that nobody has judged yet.", "H")
+        self.accepted = _check("accepted", "Boxes of a model that a person has accepted.", "Shift+H")
+        self.corrected = _check("corrected", "Boxes that a person has changed or drawn.", "G")
+        self.rejected = _check(
+            "rejected", "Boxes that a person has rejected; select one and accept it to bring it back.", "Shift+G"
+        )
+        self._boxes: tuple[tuple[QCheckBox, tuple[str, ...]], ...] = (
+            (self.guesses, ("proposed",)),
+            (self.accepted, ("accepted",)),
+            (self.corrected, ("edited", "added")),
+            (self.rejected, ("rejected",)),
+        )
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.addWidget(QLabel("Show"), 0, 0)
+        for number, (box, _) in enumerate(self._boxes):
+            box.toggled.connect(self.changed)
+            grid.addWidget(box, number // 2, 1 + number % 2)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(2, 1)
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The states that are shown."""
+        return frozenset(state for box, states in self._boxes if box.isChecked() for state in states)
+
+    def set_shown(self, states: Iterable[str]) -> None:
+        """Show how it stands without telling anyone."""
+        states = set(states)
+        for box, own in self._boxes:
+            with QSignalBlocker(box):
+                box.setChecked(bool(states.intersection(own)))
+
+    def toggle_guesses(self) -> None:
+        """Show or hide guesses."""
+        self.guesses.toggle()
+
+    def toggle_accepted(self) -> None:
+        """Show or hide accepted boxes."""
+        self.accepted.toggle()
+
+    def toggle_corrected(self) -> None:
+        """Show or hide changed and drawn boxes."""
+        self.corrected.toggle()
+
+    def toggle_rejected(self) -> None:
+        """Show or hide rejected boxes."""
+        self.rejected.toggle()
+
+    def keys(self) -> dict[int, Callable[[], None]]:
+        """Return what the keys do."""
+        return {
+            KeyCode.KeyH: self.toggle_guesses,
+            KeyMod.Shift | KeyCode.KeyH: self.toggle_accepted,
+            KeyCode.KeyG: self.toggle_corrected,
+            KeyMod.Shift | KeyCode.KeyG: self.toggle_rejected,
+        }
+
+
+def _check(text: str, tooltip: str, key: str) -> QCheckBox:
+    box = QCheckBox(f"{text}   {key.replace('Shift+', '⇧')}")
+    box.setToolTip(f"{tooltip} Key: {key}.")
+    return box
+
+
+def _push(text: str, tooltip: str) -> QPushButton:
+    widget = QPushButton(text)
+    widget.setToolTip(tooltip)
+    return widget

@@ -1,0 +1,411 @@
+"""The dock in which a person corrects what a model has found."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from app_model.types import KeyCode, KeyMod
+from napari.layers import Image
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QInputDialog, QLabel, QShortcut, QVBoxLayout, QWidget
+
+from napari_localize.core.errors import UserError
+from napari_localize.plugin.boxes import BoxLayer, box_layer
+from napari_localize.plugin.history import Step
+from napari_localize.plugin.layers import new_box_layer
+from napari_localize.plugin.pairs import pair
+from napari_localize.widgets._boxes_picker import BoxesPicker
+from napari_localize.widgets._classes import ClassTable
+from napari_localize.widgets._judge import JudgeBar, StateBar
+from napari_localize.widgets._keys import LayerKeys
+from napari_localize.widgets._parts import Dock, button, hint, line, row, say, warn
+from napari_localize.widgets._planes import PlaneBar, neighbour, number_of
+from napari_localize.widgets._view import LineWidths, plane_counts, plane_in_view, show_box, show_plane
+
+NO_BOXES = (
+    "There are no boxes to review yet. Run a model in <b>Localize</b>, open a COCO or CSV file, "
+    "or make a new layer and draw."
+)
+NO_IMAGE = "Open an image first: File &gt; Open, File &gt; Open Sample, or drag a file onto the window."
+
+
+class ReviewWidget(Dock):
+    """Choose a layer of boxes and go through it: accept, reject, reclass, draw, finish plane by plane."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self._boxes: BoxLayer | None = None
+        self._queued: int | None = None
+        self.picker = BoxesPicker(self._viewer)
+        self.planes = PlaneBar()
+        self.classes = ClassTable()
+        self.judge = JudgeBar()
+        self.states = StateBar()
+        self._widths = LineWidths(self._viewer, self)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(0)
+        self._later.timeout.connect(self._refresh)
+        self._build()
+        self._connect()
+        self._keys = LayerKeys(
+            {
+                KeyCode.KeyQ: self.accept,
+                KeyCode.KeyW: self.reject,
+                KeyMod.Shift | KeyCode.KeyQ: self.accept_all,
+                KeyCode.KeyN: self.next_guess,
+                KeyMod.Shift | KeyCode.KeyN: self.previous_guess,
+                KeyCode.KeyJ: self.go_back,
+                KeyCode.KeyK: self.go_on,
+                KeyMod.CtrlCmd | KeyCode.Enter: self.toggle_finished,
+                KeyMod.Shift | KeyCode.KeyC: self.add_class,
+                KeyMod.Shift | KeyCode.KeyX: self.remove_class,
+                **self.states.keys(),
+            }
+        )
+        self.open()
+
+    def _build(self) -> None:
+        self._empty: QLabel = hint()
+        self.new_button = button(
+            "New layer of boxes", "Make an empty layer of boxes on the image.", self.new_boxes, "Shift+B", self
+        )
+        self.add_button = button("+ class   ⇧C", "Add a class. Key: Shift+C.", self.add_class)
+        self.remove_button = button(
+            "- class   ⇧X", "Remove the selected class, if it has no boxes. Key: Shift+X.", self.remove_class
+        )
+        undo, redo = (
+            QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) for key in ("Ctrl+Z", "Ctrl+Shift+Z")
+        )
+        self.undo_button = button(f"Undo   {undo}", "", self.undo)
+        self.redo_button = button(f"Redo   {redo}", "", self.redo)
+        self._undo_tips = (
+            f"Take back: {{}}. Key: {undo}.",
+            f"Do again: {{}}. Key: {redo}.",
+        )
+        self.status: QLabel = hint()
+        self._body = QWidget()
+        body = QVBoxLayout(self._body)
+        body.setContentsMargins(0, 0, 0, 0)
+        body.addWidget(self.planes)
+        body.addWidget(line())
+        body.addWidget(self.classes)
+        body.addLayout(row(self.add_button, self.remove_button))
+        body.addWidget(line())
+        body.addWidget(self.judge)
+        body.addWidget(line())
+        body.addWidget(self.states)
+        body.addWidget(line())
+        body.addLayout(row(self.undo_button, self.redo_button))
+        body.addWidget(self.status)
+        for part in (self.picker, self._empty, self.new_button, self._body):
+            self.column.addWidget(part)
+        self.column.addStretch(1)
+        self.setMinimumWidth(300)
+
+    def _connect(self) -> None:
+        self.picker.changed.connect(self._layer_changed)
+        self.planes.step.connect(self._go)
+        self.planes.finish.connect(self.toggle_finished)
+        self.classes.chosen.connect(self._choose_class)
+        self.classes.renamed.connect(self._rename_class)
+        self.classes.recolored.connect(self._recolor_class)
+        self.judge.accept.clicked.connect(self.accept)
+        self.judge.reject.clicked.connect(self.reject)
+        self.judge.delete.clicked.connect(self.delete)
+        self.judge.draw.clicked.connect(self.draw)
+        self.judge.next.clicked.connect(self.next_guess)
+        self.judge.back.clicked.connect(self.previous_guess)
+        self.judge.accept_all.clicked.connect(self.accept_all)
+        self.judge.class_picked.connect(self._give_class)
+        self.states.changed.connect(self._show_states)
+        for number in range(9):
+            # napari drops Shift from keys that are not letters, so these cannot be bound to the layer.
+            shortcut = QShortcut(QKeySequence(f"Shift+{number + 1}"), self)
+            shortcut.setProperty("number", number)
+            shortcut.activated.connect(self._class_key)
+            shortcut.activatedAmbiguously.connect(self._class_key)
+
+    # Following the viewer and the layer
+
+    def connect_viewer(self) -> None:
+        """Begin to follow the viewer."""
+        self._viewer.dims.events.current_step.connect(self._soon)
+        self._viewer.layers.events.inserted.connect(self._soon)
+        self._viewer.layers.events.removed.connect(self._soon)
+        self.picker.connect_viewer()
+        self._widths.start()
+        self._refresh()
+
+    def disconnect_viewer(self) -> None:
+        """Let go of the viewer, the layer and its keys."""
+        self.picker.disconnect_viewer()
+        self._let_go()
+        self._later.stop()
+        self._widths.stop()
+        self._viewer.dims.events.current_step.disconnect(self._soon)
+        self._viewer.layers.events.inserted.disconnect(self._soon)
+        self._viewer.layers.events.removed.disconnect(self._soon)
+
+    def showEvent(self, event: Any) -> None:
+        # Another dock on the same layer may have taken the keys.
+        if self._boxes is not None:
+            self._keys.bind(self._boxes.layer)
+        super().showEvent(event)
+
+    @property
+    def boxes(self) -> BoxLayer | None:
+        """The boxes under review."""
+        return self._boxes
+
+    def _layer_changed(self) -> None:
+        self._let_go()
+        layer = self.picker.layer
+        if layer is not None:
+            self._boxes = boxes = box_layer(layer)
+            boxes.changed.connect(self._soon)
+            boxes.selection_changed.connect(self._soon)
+            boxes.stepped.connect(self._on_step)
+            layer.events.mode.connect(self._soon)
+            self._keys.bind(layer)
+            self._widths.apply()
+            self.states.set_shown(boxes.shown_states)
+        self._refresh()
+
+    def _let_go(self) -> None:
+        boxes, self._boxes, self._queued = self._boxes, None, None
+        self._keys.release()
+        if boxes is not None and boxes.alive:
+            boxes.changed.disconnect(self._soon)
+            boxes.selection_changed.disconnect(self._soon)
+            boxes.stepped.disconnect(self._on_step)
+            boxes.layer.events.mode.disconnect(self._soon)
+
+    def _soon(self, event: Any = None) -> None:
+        self._later.start()
+
+    def _refresh(self) -> None:
+        boxes = self._boxes
+        self._body.setVisible(boxes is not None)
+        image = self._image()
+        say(self._empty, "" if boxes is not None else NO_IMAGE if image is None else NO_BOXES)
+        self.new_button.setVisible(boxes is None and image is not None)
+        if boxes is None:
+            return
+        here, planes = self._here(boxes), plane_counts(self._viewer, boxes)
+        self.planes.show_plane(
+            number_of(planes, here) + 1, prod(planes), here in boxes.finished, self._summary(boxes, prod(planes))
+        )
+        self.classes.show_classes(boxes.classes, boxes.counts(here), boxes.next_class)
+        chosen = [box for box in map(boxes.get, boxes.selected_ids) if box is not None]
+        guesses = sum(box.state == "proposed" for box in boxes.shown(here).values())
+        self.judge.show_boxes(chosen, boxes.classes, guesses, str(boxes.layer.mode) == "add_rectangle")
+        texts = (boxes.undo_text, boxes.redo_text)
+        for widget, text, tip in zip((self.undo_button, self.redo_button), texts, self._undo_tips, strict=True):
+            widget.setEnabled(text is not None)
+            widget.setToolTip(tip.format(text or "nothing"))
+
+    def _summary(self, boxes: BoxLayer, planes: int) -> str:
+        if planes == 1:
+            return ""
+        counts = boxes.counts().values()
+        number = sum(count.shown for count in counts)
+        return f"{number} boxes on all planes, {len(boxes.finished)} of {planes} planes finished"
+
+    def _image(self) -> Image | None:
+        active = self._viewer.layers.selection.active
+        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        return active if active in images else images[-1] if images else None
+
+    def _here(self, boxes: BoxLayer) -> tuple[int, ...]:
+        return plane_in_view(self._viewer, boxes.layer)
+
+    # What the buttons and keys do
+
+    def new_boxes(self) -> None:
+        """Make an empty layer of boxes on the image."""
+        image = self._image()
+        if image is None:
+            warn("There is no image to draw on: open one first.")
+            return
+        try:
+            layer = new_box_layer(image)
+        except UserError as error:
+            warn(str(error))
+            return
+        pair(layer, image)
+        self._viewer.add_layer(layer)
+        self.picker.choose(layer)
+
+    def accept(self) -> None:
+        """Accept the selected boxes."""
+        if self._boxes is not None:
+            self._judge(self._boxes.accept)
+
+    def reject(self) -> None:
+        """Reject the selected boxes."""
+        if self._boxes is not None:
+            self._judge(self._boxes.reject)
+
+    def delete(self) -> None:
+        """Delete the selected boxes."""
+        if self._boxes is not None:
+            self._boxes.delete(self._boxes.selected_ids)
+
+    def _judge(self, action: Any) -> None:
+        boxes = self._boxes
+        if boxes is None:
+            return
+        ids = boxes.selected_ids
+        if not ids:
+            say(self.status, "Select boxes first: click one, or press N.")
+            return
+        action(ids)
+        if ids == [self._queued]:
+            self.next_guess()
+
+    def accept_all(self) -> None:
+        """Accept all guesses that are shown on this plane."""
+        if self._boxes is not None:
+            self._boxes.accept_shown(self._here(self._boxes))
+
+    def draw(self) -> None:
+        """Switch drawing on, or back to selecting."""
+        boxes = self._boxes
+        if boxes is not None:
+            self._viewer.layers.selection.active = boxes.layer
+            boxes.layer.mode = "select" if str(boxes.layer.mode) == "add_rectangle" else "add_rectangle"
+            self._refresh()
+
+    def next_guess(self) -> None:
+        """Go to the guess with the next lowest score."""
+        self._guess(1)
+
+    def previous_guess(self) -> None:
+        """Go back to the guess before."""
+        self._guess(-1)
+
+    def _guess(self, step: int) -> None:
+        boxes = self._boxes
+        if boxes is None:
+            return
+        selected = boxes.selected_ids
+        after = self._queued if self._queued is not None and (not selected or selected == [self._queued]) else None
+        if after is None and len(selected) == 1:
+            after = selected[0]
+        key = boxes.least_certain(self._here(boxes), after, step)
+        if key is None and step > 0:
+            # Those with lower scores that were passed over come round again.
+            key = boxes.least_certain(self._here(boxes))
+        self._queued = key
+        if key is None:
+            if step > 0:
+                boxes.select([])
+            say(self.status, "No guesses are left on this plane." if step > 0 else "This is the first guess.")
+            return
+        say(self.status, "")
+        if str(boxes.layer.mode) != "select":
+            boxes.layer.mode = "select"
+        self._viewer.layers.selection.active = boxes.layer
+        boxes.select([key])
+        show_box(self._viewer, boxes, key)
+
+    def toggle_finished(self) -> None:
+        """Finish this plane, or take it back into work."""
+        boxes = self._boxes
+        if boxes is not None:
+            here = self._here(boxes)
+            (boxes.unfinish if here in boxes.finished else boxes.finish)(here)
+            self._refresh()
+
+    def go_back(self) -> None:
+        """Go to the plane before."""
+        self._go(-1)
+
+    def go_on(self) -> None:
+        """Go to the next plane."""
+        self._go(1)
+
+    def _go(self, step: int) -> None:
+        boxes = self._boxes
+        if boxes is not None:
+            plane = neighbour(plane_counts(self._viewer, boxes), self._here(boxes), step)
+            if plane is not None:
+                show_plane(self._viewer, boxes.layer, plane)
+
+    def undo(self) -> None:
+        """Take the last edit back."""
+        if self._boxes is not None:
+            self._boxes.undo()
+
+    def redo(self) -> None:
+        """Make the edit again that was taken back last."""
+        if self._boxes is not None:
+            self._boxes.redo()
+
+    def _on_step(self, step: Step, word: str) -> None:
+        boxes = self._boxes
+        if boxes is None:
+            return
+        say(self.status, f"{word}: {step.text}")
+        if step.planes and self._here(boxes) not in step.planes:
+            # What has changed must be seen.
+            show_plane(self._viewer, boxes.layer, min(step.planes))
+
+    def _show_states(self) -> None:
+        if self._boxes is not None:
+            self._boxes.set_shown_states(self.states.shown)
+
+    # Classes
+
+    def add_class(self) -> None:
+        """Ask for a name and add a class."""
+        boxes = self._boxes
+        if boxes is None:
+            return
+        name, fine = QInputDialog.getText(self, "New class", "Name of the class:")
+        if fine:
+            self._try(boxes.add_class, name)
+            if name.strip() in boxes.classes:
+                boxes.next_class = name.strip()
+
+    def remove_class(self) -> None:
+        """Remove the class of the selected row."""
+        name = self.classes.current
+        if self._boxes is not None and name is not None:
+            self._try(self._boxes.remove_class, name)
+
+    def _rename_class(self, old: str, new: str) -> None:
+        if self._boxes is not None:
+            self._try(self._boxes.rename_class, old, new)
+
+    def _recolor_class(self, name: str, color: str) -> None:
+        if self._boxes is not None:
+            self._try(self._boxes.recolor_class, name, color)
+
+    def _try(self, action: Any, *values: str) -> None:
+        try:
+            action(*values)
+        except UserError as error:
+            warn(str(error))
+        self._refresh()
+
+    def _choose_class(self, name: str) -> None:
+        if self._boxes is not None:
+            self._boxes.next_class = name
+
+    def _give_class(self, name: str) -> None:
+        boxes = self._boxes
+        if boxes is not None:
+            boxes.set_class(boxes.selected_ids, name)
+            boxes.next_class = name
+
+    def _class_key(self) -> None:
+        sender = self.sender()
+        if self._boxes is not None and sender is not None:
+            names = list(self._boxes.classes)
+            number = sender.property("number")
+            if number < len(names):
+                self._give_class(names[number])
