@@ -84,7 +84,12 @@ class BundledRecipe:
 
 RECIPES = {
     "nuclei": BundledRecipe(
-        "Nuclei in fluorescence, stained tissue and bright field.", {"nuclei": 1.0}, ("nucleus",), 9000, Recipe()
+        "Nuclei in fluorescence, stained tissue and bright field.",
+        {"nuclei": 1.0},
+        ("nucleus",),
+        9000,
+        Recipe(),
+        object_diameter=32.0,
     ),
     "blood": BundledRecipe(
         "Red cells, white cells and platelets in Giemsa-stained blood smears.",
@@ -101,7 +106,7 @@ RECIPES = {
     ),
     "generalist": BundledRecipe(
         "Objects of any kind: the start for models of your own.",
-        {"nuclei": 0.4, "blood": 0.15, "rbc_types": 0.1},
+        {"nuclei": 0.4, "blood": 0.15, "rbc_types": 0.06},
         ("object",),
         3000,
         Recipe(crops=replace(CropRecipe(), invert=0.3, grey=0.2)),

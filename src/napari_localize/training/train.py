@@ -33,8 +33,8 @@ OBJECT_DIAMETER = 28.0
 
 SCRATCH = Recipe()
 FINE_TUNE = Recipe(
-    learning_rate=1e-3,
-    averaging=0.99,
+    averaging=0.95,
+    head_factor=5.0,
     crops=CropRecipe(diameters=(16.0, 50.0), invert=0.0, grey=0.05),
 )
 
