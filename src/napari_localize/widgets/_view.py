@@ -45,6 +45,11 @@ def show_plane(viewer: Any, layer: Layer, plane: Sequence[int]) -> None:
     viewer.dims.set_point(list(range(first, first + len(plane))), [float(at) for at in world[: len(plane)]])
 
 
+def camera_of(viewer: Any) -> Any:
+    """Return the camera, which was an attribute of the viewer before napari 0.9."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
 def show_box(viewer: Any, boxes: BoxLayer, key: int) -> None:
     """Bring a box into the middle of the canvas, at a size at which it can be judged."""
     box = boxes.get(key)
@@ -54,13 +59,14 @@ def show_box(viewer: Any, boxes: BoxLayer, key: int) -> None:
     show_plane(viewer, layer, box.plane)
     corners = boxes_to_vertices(np.array([box.xyxy]), [box.plane])[0]
     world = np.array([layer.data_to_world(corner) for corner in corners])[:, -2:]
-    viewer.camera.center = (0.0, *(world.max(0) + world.min(0)) / 2)
+    camera = camera_of(viewer)
+    camera.center = (0.0, *(world.max(0) + world.min(0)) / 2)
     extent = float(np.max(world.max(0) - world.min(0)))
-    on_screen = extent * viewer.camera.zoom
+    on_screen = extent * camera.zoom
     if on_screen < _SMALL:
-        viewer.camera.zoom = 2 * _SMALL / extent
+        camera.zoom = 2 * _SMALL / extent
     elif on_screen > _LARGE:
-        viewer.camera.zoom = _LARGE / extent
+        camera.zoom = _LARGE / extent
 
 
 def line_width(layer: Shapes, zoom: float) -> float:
@@ -84,20 +90,20 @@ class LineWidths(QObject):
 
     def start(self) -> None:
         """Follow the camera."""
-        self._viewer.camera.events.zoom.connect(self._zoomed)
+        camera_of(self._viewer).events.zoom.connect(self._zoomed)
         self.apply()
 
     def stop(self) -> None:
         """Let the camera go."""
         self._timer.stop()
-        self._viewer.camera.events.zoom.disconnect(self._zoomed)
+        camera_of(self._viewer).events.zoom.disconnect(self._zoomed)
 
     def apply(self) -> None:
         """Set the width for the zoom as it is."""
         for layer in self._viewer.layers:
             if is_box_layer(layer):
                 boxes = box_layer(layer)
-                width = line_width(layer, self._viewer.camera.zoom)
+                width = line_width(layer, camera_of(self._viewer).zoom)
                 # Each change costs some milliseconds per thousand boxes.
                 if not 0.8 < width / boxes.line_width < 1.25:
                     boxes.line_width = width
