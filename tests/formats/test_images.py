@@ -248,6 +248,16 @@ def test_a_damaged_file_gives_one_sentence(tmp_path, name):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.9])
+def test_a_movie_that_is_cut_off_does_not_lose_frames_silently(tmp_path, kind, part):
+    tifffile.imwrite(tmp_path / "whole.tif", numbers(3, 40, 40), metadata={"axes": "TYX"}, **{kind: True})
+    content = (tmp_path / "whole.tif").read_bytes()
+    (tmp_path / "cut.tif").write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(UserError, match=r"cut\.tif is cut off"):
+        open_image(tmp_path / "cut.tif")
+
+
 def test_missing_files_and_folders_are_told(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         open_image(tmp_path / "no.tif")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +75,7 @@ class TiffImage:
     """
 
     def __init__(self, path: Path) -> None:
-        with tifffile.TiffFile(path) as tiff:
+        with _whole(path), tifffile.TiffFile(path) as tiff:
             if not tiff.series:
                 raise UserError(f"{path} holds no image.")
             series = tiff.series[0].levels[0]
@@ -89,6 +92,28 @@ class TiffImage:
             self.cmyk = int(frame.photometric) == 5 and frame.samplesperpixel == 4
             mapped = _mapped(path, tiff, series)
             self.data: Any = _Pages(path, tiff, series) if mapped is None else mapped
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Refuse a file that names pages beyond its end: tifffile only logs that and leaves them out."""
+    complaints: list[str] = []
+    thread = threading.get_ident()
+
+    def listen(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
+        complaints.append(record.getMessage())
+        return False
+
+    log = logging.getLogger("tifffile")
+    log.addFilter(listen)
+    try:
+        yield
+    finally:
+        log.removeFilter(listen)
+    if any("invalid page offset" in text for text in complaints):
+        raise _cut_off(path, "some of its pages are missing")
 
 
 def _mapped(path: Path, tiff: Any, series: Any) -> NDArray[Any] | None:

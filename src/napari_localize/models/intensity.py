@@ -44,7 +44,8 @@ class IntensityMap:
         if self.channel is not None:
             pixels = pixels[..., self.channel : self.channel + 1]
         span = np.where(self.high > self.low, self.high - self.low, np.inf)
-        values = (pixels.astype(np.float32) - self.low.astype(np.float32)) / span.astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            values = (pixels.astype(np.float32) - self.low.astype(np.float32)) / span.astype(np.float32)
         values = np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
         count = values.shape[-1]
         if count == 3:
