@@ -34,11 +34,12 @@ def run(args: argparse.Namespace) -> int:
     for note in table.attrs["notes"]:
         say(note)
     if args.json:
+        *classes, everything = table.to_dict("records")
         result_json(
             {
                 "iou": args.iou,
-                "classes": {name: table.loc[name].to_dict() for name in table.index[:-1]},
-                "all": table.iloc[-1].to_dict(),
+                "all": everything,
+                "classes": dict(zip(table.index[:-1], classes, strict=True)),
                 "count_error_per_image": table.attrs["count_error_per_image"],
             }
         )
@@ -48,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(table: pd.DataFrame) -> None:
-    counts = dict.fromkeys(("images", "annotations", "predictions"), "{:.0f}".format)
-    result(table.to_string(float_format="{:.3f}".format, formatters=counts, na_rep="-", index_names=False))
+    result(table.to_string(float_format="{:.3f}".format, na_rep="-", index_names=False))
     errors = table.attrs["count_error_per_image"]
     result("\nerror of the count, by image")
     for name, error in errors.items():

@@ -69,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
         say(note)
     from napari_localize.training.train import train_model
 
-    with _stop_on_interrupt() as stopped, Progress(1, "epochs" if settings.epochs else "s") as progress:
+    with (
+        _stop_on_interrupt() as stopped,
+        Progress(settings.epochs or settings.seconds or 60, "epochs" if settings.epochs else "s") as progress,
+    ):
         trained = train_model(
             pairs.planes,
             pairs.annotations,
