@@ -23,6 +23,16 @@ AGREEMENT = 0.5
 SURE = 0.3
 """Detections with a lower score do not count."""
 
+CERTAINTY = 4
+"""Power of the score in a vote: many doubtful details must not outvote the few objects they are part of."""
+
+FEWEST_ACROSS = 2
+"""Objects of which fewer than this fit across a window are not judged by it: at a small enough scale a whole image
+looks like one object."""
+
+SMALLEST_SHARE = 1 / 16
+"""Windows that show less of the plane than this count as if they showed so much."""
+
 Detect = Callable[[Rectangle, float], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Gives the boxes, in pixels of the plane, and scores in a rectangle at a zoom."""
 
@@ -47,8 +57,9 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> Scal
     """Look at a plane at several scales and see at which one the model recognises most.
 
     Every object is best seen at the scale that brings it to the size the model was trained at. So each
-    detection counts by its score and by how near its size, at the scale it was seen at, comes to that; of
-    detections of one object the one that counts most stays, and the typical diameter is their weighted median.
+    detection votes with its score and with how near its size, at the scale it was seen at, comes to that; of
+    detections of one object the one with most votes stays. The typical diameter is their weighted median, where
+    objects seen in a window that shows only a part of the plane count for more.
 
     Parameters
     ----------
@@ -59,24 +70,30 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> Scal
     wanted : float
         Object diameter the model was trained at, in pixels.
     """
-    found, votes = [], []
+    height, width, _ = plane.shape
+    found, votes, weights = [], [], []
     for zoom in ZOOMS:
         window = _window(plane, SIDE / zoom)
-        if min(window.y1 - window.y0, window.x1 - window.x0) * zoom < wanted / 2:
+        rows, columns = window.y1 - window.y0, window.x1 - window.x0
+        if min(rows, columns) * zoom < wanted * FEWEST_ACROSS / 2:
             continue
         boxes, scores = detect(window, zoom)
         sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+        counts = (scores > SURE) & (sides * FEWEST_ACROSS < min(rows, columns))
         agreement = np.exp(-0.5 * (np.log(np.maximum(sides * zoom, 1e-3) / wanted) / AGREEMENT) ** 2)
-        sure = scores > SURE
-        found.append(np.column_stack([boxes, sides])[sure])
-        votes.append((scores * agreement)[sure])
+        share = max(rows * columns / (height * width), SMALLEST_SHARE)
+        found.append(np.column_stack([boxes, sides])[counts])
+        votes.append((scores**CERTAINTY * agreement)[counts])
+        weights.append(np.full(int(counts.sum()), share**-0.5))
     if not sum(len(vote) for vote in votes):
         return ScaleEstimate(None, "No object was recognised at any scale, so the image is searched as it is.")
-    objects, weights = _best_of_each(np.concatenate(found), np.concatenate(votes))
-    order = np.argsort(objects[:, 4])
-    total = np.cumsum(weights[order])
-    diameter = float(objects[order[np.searchsorted(total, total[-1] / 2)], 4])
-    return ScaleEstimate(diameter, f"Typical object diameter: {diameter:.0f} px, found from {len(objects)} objects.")
+    objects, vote = np.concatenate(found), np.concatenate(votes)
+    best = _best_of_each(objects, vote)
+    sides, weight = objects[best, 4], vote[best] * np.concatenate(weights)[best]
+    order = np.argsort(sides)
+    total = np.cumsum(weight[order])
+    diameter = float(sides[order[np.searchsorted(total, total[-1] / 2)]])
+    return ScaleEstimate(diameter, f"Typical object diameter: {diameter:.0f} px, found from {len(best)} objects.")
 
 
 def _window(plane: PlaneSource, side: float) -> Rectangle:
@@ -87,19 +104,17 @@ def _window(plane: PlaneSource, side: float) -> Rectangle:
     return Rectangle(y0, y0 + rows, x0, x0 + columns)
 
 
-def _best_of_each(
-    found: NDArray[np.float64], votes: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of detections whose boxes overlap, keep the one with the most votes."""
+def _best_of_each(found: NDArray[np.float64], votes: NDArray[np.float64]) -> list[int]:
+    """Of detections whose boxes overlap, choose the one with the most votes; rows."""
     boxes = found[:, :4]
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     left = np.argsort(-votes)
-    kept = []
+    kept: list[int] = []
     while len(left):
-        best, left = left[0], left[1:]
+        best, left = int(left[0]), left[1:]
         kept.append(best)
         low = np.maximum(boxes[best, :2], boxes[left, :2])
         high = np.minimum(boxes[best, 2:], boxes[left, 2:])
         shared = np.clip(high - low, 0, None).prod(axis=1)
         left = left[shared < 0.4 * np.minimum(areas[best], areas[left])]
-    return found[kept], votes[kept]
+    return kept
