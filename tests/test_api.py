@@ -196,38 +196,39 @@ def test_unknown_models_and_devices_are_told(model):
         nl.predict(IMAGE, model, device="tpu")
 
 
-def test_training_gives_a_model_that_can_be_used_and_trained_on(nuclei, tmp_path):
+@pytest.fixture(scope="module")
+def trained(nuclei):
+    """A model trained for an epoch from nothing, and what was told meanwhile."""
     pixels, boxes = nuclei
-    events = []
-    model = nl.train([pixels], [boxes], base=None, epochs=1, device="cpu", on_event=events.append)
-    assert model.card.classes == ["nucleus", "bacterium"]
-    assert {event["event"] for event in events} >= {"message", "progress", "curve"}
-    model.save(tmp_path / "first.safetensors")
-    again = nl.train({"n": pixels}, {"n": boxes}, base=tmp_path / "first.safetensors", seconds=1, device="cpu")
-    assert again.card.parent == model.card.reference
-    assert isinstance(nl.predict(pixels, again, device="cpu"), nl.Detections)
-
-
-def test_training_is_repeatable(nuclei):
-    pixels, boxes = nuclei
-    models = [nl.train([pixels], [boxes], base=None, epochs=1, device="cpu", seed=3) for _ in range(2)]
-    first, second = (model.network.state_dict() for model in models)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_what_training_leaves_out_is_said(nuclei):
-    pixels, boxes = nuclei
-    annotations = {"n": boxes, "gone": boxes}
-    with pytest.warns(UserWarning, match="gone"):
-        nl.train({"n": pixels}, annotations, base=None, epochs=1, device="cpu")
     events = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        nl.train({"n": pixels}, annotations, base=None, epochs=1, device="cpu", on_event=events.append)
-    texts = [event["text"] for event in events if event["event"] == "message"]
+        annotations = {"n": boxes, "gone": boxes}
+        model = nl.train({"n": pixels}, annotations, None, epochs=1, device="cpu", seed=3, on_event=events.append)
+    return model, events
+
+
+def test_training_gives_a_model_that_can_be_used_and_trained_on(trained, nuclei, tmp_path):
+    model, events = trained
+    assert model.card.classes == ["nucleus", "bacterium"]
+    assert {event["event"] for event in events} >= {"message", "progress", "curve"}
+    model.save(tmp_path / "first.safetensors")
+    again = nl.train(nuclei[0], nuclei[1], base=tmp_path / "first.safetensors", seconds=1, device="cpu")
+    assert again.card.parent == model.card.reference
+    assert isinstance(nl.predict(nuclei[0], again, device="cpu"), nl.Detections)
+
+
+def test_what_training_leaves_out_is_told(trained):
+    texts = [event["text"] for event in trained[1] if event["event"] == "message"]
     assert any("gone" in text for text in texts)
     # The sample's other class has no box in this image.
     assert any("bacterium" in text for text in texts)
+
+
+def test_training_is_repeatable(trained, nuclei):
+    again = nl.train([nuclei[0]], [nuclei[1]], base=None, epochs=1, device="cpu", seed=3)
+    first, second = trained[0].network.state_dict(), again.network.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize(
@@ -246,9 +247,10 @@ def test_training_on_what_cannot_be_learnt_from_gets_a_sentence(nuclei, annotati
         nl.train([nuclei[0]], annotations, **{"base": None, "device": "cpu", **settings})
 
 
-def test_one_box_is_enough_to_train(nuclei):
+def test_one_box_is_enough_to_train_and_a_script_is_warned_of_what_is_left_out(nuclei):
     one = nl.Detections([[5, 5, 30, 30]], class_names=("spot",))
-    model = nl.train([nuclei[0]], [one], base=None, epochs=1, device="cpu")
+    with pytest.warns(UserWarning, match="gone"):
+        model = nl.train({"n": nuclei[0]}, {"n": one, "gone": one}, base=None, epochs=1, device="cpu")
     assert model.card.classes == ["spot"]
 
 
