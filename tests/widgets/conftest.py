@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from qtpy.QtCore import QSettings
 from napari_localize.engine import Engine
 from napari_localize.models.registry import store_folder
 from napari_localize.widgets import localize, retrain
+
+PATIENCE = 120_000
+"""Milliseconds: nobody waits so long, but a machine may have much else to do."""
 
 CHILD = Path(__file__).with_name("child.py")
 
@@ -44,8 +48,9 @@ def models(write_model: Callable[..., None]) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def engine(models: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def engine(models: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Engine]:
     """Let the docks talk to an engine that finds bright squares."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with Engine([sys.executable, "-P", str(CHILD)]) as engine:
         for module in (localize, retrain):
             monkeypatch.setattr(module, "shared_engine", lambda: engine)
@@ -97,6 +102,6 @@ def finish(qtbot: Any) -> Callable[[Any], None]:
     """Wait until the job of a dock is over."""
 
     def wait(widget: Any) -> None:
-        qtbot.waitUntil(lambda: not widget.busy, timeout=30_000)
+        qtbot.waitUntil(lambda: not widget.busy, timeout=PATIENCE)
 
     return wait

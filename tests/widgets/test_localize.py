@@ -182,7 +182,7 @@ def test_cancel_stops_the_run_and_the_next_one_works(widget, viewer, squares, fi
     viewer.add_image(squares, name="cells")
     widget.model.choose("slow@1")
     widget.run()
-    qtbot.waitUntil(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers), timeout=20_000)
+    qtbot.waitUntil(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers), timeout=60_000)
     assert viewer.layers.selection.active.name == "cells"
     widget.cancel()
     finish(widget)
@@ -214,13 +214,22 @@ def test_closing_the_dock_in_mid_run_stops_it(widget, viewer, squares, engine, q
     viewer.add_image(squares, name="cells")
     widget.model.choose("slow@1")
     widget.run()
-    qtbot.waitUntil(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers), timeout=20_000)
+    qtbot.waitUntil(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers), timeout=60_000)
     viewer.window.remove_dock_widget(widget)
     assert not widget.busy
     assert [layer.name for layer in viewer.layers] == ["cells"]
     # The engine takes one job after the other: this one is only done when the other was stopped.
-    engine.predict([ArrayPlane(squares)], "plain", PredictSettings()).result(timeout=20)
+    engine.predict([ArrayPlane(squares)], "plain", PredictSettings()).result(timeout=60)
     viewer.add_image(squares)  # nothing listens any more
+
+
+def test_closing_the_window_in_mid_run_stops_it(widget, viewer, squares, engine, qtbot):
+    viewer.add_image(squares, name="cells")
+    widget.model.choose("slow@1")
+    widget.run()
+    qtbot.waitUntil(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers), timeout=60_000)
+    viewer.close()
+    engine.predict([ArrayPlane(squares)], "plain", PredictSettings()).result(timeout=60)
 
 
 def test_removing_the_image_in_mid_run_shows_nothing_and_harms_nothing(widget, viewer, squares, finish):

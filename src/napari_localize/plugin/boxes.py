@@ -14,7 +14,7 @@ from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.plugin.history import Box, Finished, Step
 from napari_localize.plugin.layers import METADATA
-from napari_localize.plugin.mirror import drawn_class, in_use, save_metadata, set_defaults, take_over, write_rows
+from napari_localize.plugin.mirror import click_side, drawn_class, in_use, save_metadata, set_defaults, take_over, write_rows
 from napari_localize.plugin.rows import Rows, find_edit, read_rows
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class BoxLayer:
     @property
     def classes(self) -> dict[str, str]:
         """Colour by class name, in the order of the class list."""
+        self.reconcile()
         return dict(self._table.classes)
 
     @property
@@ -109,11 +110,13 @@ class BoxLayer:
     @property
     def undo_text(self) -> str | None:
         """What `undo` would take back."""
+        self.reconcile()
         return self._table.history.undo_text
 
     @property
     def redo_text(self) -> str | None:
         """What `redo` would do again."""
+        self.reconcile()
         return self._table.history.redo_text
 
     @property
@@ -122,10 +125,12 @@ class BoxLayer:
         return dict(self.layer.metadata.get(METADATA, {}).get("image", {}))
 
     def __len__(self) -> int:
+        self.reconcile()
         return len(self._table.boxes)
 
     def get(self, key: int) -> Box | None:
         """Return a box by its id, shown or not."""
+        self.reconcile()
         return self._table.boxes.get(key)
 
     def planes(self) -> list[tuple[int, ...]]:
@@ -165,6 +170,11 @@ class BoxLayer:
     def approved(self, plane: tuple[int, ...] = ()) -> Detections:
         """Return the boxes of a plane that a person has accepted, changed or made: what a model learns from."""
         return self.detections(plane, ("accepted", "edited", "added"))
+
+    def by_plane(self, states: Iterable[str]) -> dict[tuple[int, ...], Detections]:
+        """Return the boxes in some states of every plane that has any."""
+        self.reconcile()
+        return self._table.by_plane(states)
 
     def shown(self, plane: tuple[int, ...] | None = None) -> dict[int, Box]:
         """Return the shown boxes by id, of one plane or of all."""
@@ -383,7 +393,7 @@ class BoxLayer:
         if not self._dirty or in_use(layer):
             return
         rows = read_rows(layer)
-        edit = find_edit(rows, self._last, self._table, self.next_class)
+        edit = find_edit(rows, self._last, self._table, self.next_class, click_side(layer))
         self._table.edit(edit.text, edit.changes)
         self._write(rows, edit.ids)
         self._dirty = False

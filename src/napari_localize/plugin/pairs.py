@@ -12,6 +12,7 @@ from napari_localize.core.annotations import plane_name
 from napari_localize.core.detections import Detections
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import image_planes, is_box_layer
+from napari_localize.plugin.table import APPROVED
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -90,15 +91,15 @@ def _judged(layers: list[Layer]) -> Iterator[Judged]:
             continue
         boxes = box_layer(layer)
         planes = {plane.index: plane for plane in image_planes(image, channel_axis_of(boxes, image))}
-        for index in boxes.planes():
-            if index not in planes:
-                continue
-            approved = boxes.approved(index)
-            finished = index in boxes.finished
-            if finished or len(approved):
-                name = plane_name(image.name, planes[index].position)
-                rejected = len(boxes.detections(index, ("rejected",)))
-                yield Judged(name, planes[index].source, approved, rejected, finished)
+        approved, rejected = boxes.by_plane(APPROVED), boxes.by_plane(("rejected",))
+        for index in sorted({*approved, *boxes.finished} & set(planes)):
+            yield Judged(
+                name=plane_name(image.name, planes[index].position),
+                source=planes[index].source,
+                approved=approved.get(index, Detections.empty(tuple(boxes.classes))),
+                rejected=len(rejected.get(index, ())),
+                finished=index in boxes.finished,
+            )
 
 
 def channel_axis_of(boxes: BoxLayer, image: Image) -> int | None:

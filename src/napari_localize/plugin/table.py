@@ -124,11 +124,24 @@ class BoxTable:
     def detections(self, plane: tuple[int, ...], states: Iterable[str] | None = None) -> Detections:
         """Return the boxes of a plane that pass score and size; rejected ones only when asked for by state."""
         wanted = frozenset(STATES) - {"rejected"} if states is None else frozenset(states)
-        rows = [
-            (key, box)
-            for key, box in self.boxes.items()
-            if box.plane == plane and box.state in wanted and self.passes(box)
-        ]
+        return self._packed(
+            [
+                (key, box)
+                for key, box in self.boxes.items()
+                if box.plane == plane and box.state in wanted and self.passes(box)
+            ]
+        )
+
+    def by_plane(self, states: Iterable[str]) -> dict[tuple[int, ...], Detections]:
+        """Return the boxes in some states of every plane that has any, in one pass over all boxes."""
+        wanted = frozenset(states)
+        rows: dict[tuple[int, ...], list[tuple[int, Box]]] = {}
+        for key, box in self.boxes.items():
+            if box.state in wanted and self.passes(box):
+                rows.setdefault(box.plane, []).append((key, box))
+        return {plane: self._packed(rows[plane]) for plane in sorted(rows)}
+
+    def _packed(self, rows: list[tuple[int, Box]]) -> Detections:
         names = list(self.classes) or ["object"]
         return Detections(
             boxes=np.array([box.xyxy for _, box in rows], np.float32),

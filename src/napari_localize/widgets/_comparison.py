@@ -36,15 +36,15 @@ class ComparisonBox(QWidget):
         self.name = QLineEdit()
         self.name.setPlaceholderText("name of the new model")
         self.name.setToolTip("Under this name the model is found in Localize; a name that exists gets a new version.")
-        keep = button("Keep", "Keep the new model under this name.", self._keep, KEEP_KEY, self)
-        discard = button("Discard", "Forget the new model.", self.discard.emit, DISCARD_KEY, self)
-        self.name.returnPressed.connect(keep.click)
+        self.keep_button = button("Keep", "Keep the new model under this name.", self._keep, KEEP_KEY, self)
+        self.discard_button = button("Discard", "Forget the new model.", self.discard, DISCARD_KEY, self)
+        self.name.returnPressed.connect(self.keep_button.click)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         for part in (line(), self._title, self._table, self._sentence):
             column.addWidget(part)
         column.addLayout(row(titled("Keep as"), self.name, stretch=1))
-        column.addLayout(row(keep, discard))
+        column.addLayout(row(self.keep_button, self.discard_button))
         self.hide()
 
     def present(self, title: str, comparison: Mapping[str, Any], old_name: str, name: str) -> None:
@@ -58,6 +58,10 @@ class ComparisonBox(QWidget):
         self._sentence.setToolTip("Compared on: " + ", ".join(escape(str(plane)) for plane in planes) if planes else "")
         self.name.setText(name)
         self.show()
+
+    def text(self) -> str:
+        """Return all that is written here."""
+        return " ".join(label.text() for label in (self._title, self._table, self._sentence))
 
     def _keep(self) -> None:
         self.keep.emit(self.name.text().strip())

@@ -22,10 +22,10 @@ class TrainingCurve(QWidget):
     def __init__(self, theme: str) -> None:
         super().__init__()
         self._theme = theme
-        self._points: dict[str, list[tuple[float, float]]] = {}
+        self.points: dict[str, list[tuple[float, float]]] = {}
         self._axes: dict[str, Any] = {}
         self._lines: dict[str, Any] = {}
-        self._canvas: Any = None
+        self.canvas: Any = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REDRAW_MS)
@@ -44,11 +44,11 @@ class TrainingCurve(QWidget):
 
     def clear(self) -> None:
         """Show an empty curve, and get the plotting library ready behind the scenes."""
-        self._points = {"train": [], "validation": [], "ap50": []}
-        self._waiting.setVisible(self._canvas is None)
+        self.points = {"train": [], "validation": [], "ap50": []}
+        self._waiting.setVisible(self.canvas is None)
         # Importing matplotlib takes up to a second: not in the thread that draws the window.
         threading.Thread(target=importlib.import_module, args=("matplotlib.figure",), daemon=True).start()
-        if self._canvas is not None:
+        if self.canvas is not None:
             self._draw()
         self.show()
 
@@ -56,22 +56,22 @@ class TrainingCurve(QWidget):
         """Add one point to each line that has one."""
         for name, value in (("train", train_loss), ("validation", validation_loss), ("ap50", ap50)):
             if value is not None:
-                self._points[name].append((seconds, value))
+                self.points[name].append((seconds, value))
         if not self._timer.isActive():
             self._timer.start()
 
     def set_theme(self, theme: str) -> None:
         """Take the colours of another napari theme."""
         self._theme = theme
-        if self._canvas is not None:
+        if self.canvas is not None:
             self._colour()
-            self._canvas.draw_idle()
+            self.canvas.draw_idle()
 
     def _draw(self) -> None:
-        if self._canvas is None:
+        if self.canvas is None:
             self._build()
         for name, line in self._lines.items():
-            points = self._points[name]
+            points = self.points[name]
             line.set_data([x for x, _ in points], [y for _, y in points])
             # A line of one point is invisible.
             line.set_marker("o" if len(points) < 3 or name == "ap50" else "")
@@ -79,7 +79,7 @@ class TrainingCurve(QWidget):
             axis.relim()
             axis.autoscale_view()
         self._axes["ap50"].set_ylim(0, 1.02)
-        self._canvas.draw_idle()
+        self.canvas.draw_idle()
 
     def _build(self) -> None:
         from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
@@ -88,9 +88,9 @@ class TrainingCurve(QWidget):
 
         # Fixed margins: an automatic layout measures every text and makes each redraw twice as slow.
         figure = Figure(figsize=(3, 1.7), dpi=100)
-        self._canvas = FigureCanvasQTAgg(figure)
+        self.canvas = FigureCanvasQTAgg(figure)
         # A scroll area scrolls by the wheel; the canvas would swallow it.
-        self._canvas.wheelEvent = lambda event: event.ignore()
+        self.canvas.wheelEvent = lambda event: event.ignore()
         loss = figure.add_axes(_AXES)
         score = loss.twinx()
         for axis in (loss.xaxis, loss.yaxis):
@@ -116,14 +116,14 @@ class TrainingCurve(QWidget):
         self._waiting.hide()
         layout = self.layout()
         assert layout is not None
-        layout.addWidget(self._canvas)
+        layout.addWidget(self.canvas)
 
     def _colour(self) -> None:
         theme = get_theme(self._theme)
         background, text, quiet = (
             colour.as_hex(format="long") for colour in (theme.background, theme.text, theme.secondary)
         )
-        figure = self._canvas.figure
+        figure = self.canvas.figure
         figure.set_facecolor(background)
         for axis in self._axes.values():
             axis.set_facecolor(background)

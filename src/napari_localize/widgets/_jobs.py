@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from napari_localize.core.errors import Cancelled, UserError
 
@@ -64,6 +64,27 @@ class _Run:
             self.inbox.put(("failed", str(error) or type(error).__name__))
 
 
+class _Heir(QObject):
+    """What is left when a runner is gone: it stops the job that nobody waits for any more.
+
+    An object of its own with a real slot, as a Python function called by ``destroyed`` would meet an
+    object half taken apart.
+    """
+
+    _waiting: ClassVar[set[_Heir]] = set()
+
+    def __init__(self, runs: list[_Run]) -> None:
+        super().__init__()
+        self._runs = runs
+        self._waiting.add(self)
+
+    @Slot()
+    def cancel(self) -> None:
+        self._waiting.discard(self)
+        for run in self._runs:
+            run.cancel()
+
+
 class JobRunner(QObject):
     """One job at a time; its news reach the GUI thread as Qt signals.
 
@@ -71,7 +92,7 @@ class JobRunner(QObject):
     time, so that no Qt object is touched from another thread and no burst of news holds up the window.
     """
 
-    news = Signal(dict)
+    news = Signal(object)
     """An event of the running job."""
     finished = Signal(object)
     """The job's result."""
@@ -86,9 +107,7 @@ class JobRunner(QObject):
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL_MS)
         self._timer.timeout.connect(self._deliver)
-        # By the time Qt says that this object is gone nothing of it may be touched: hence the list.
-        current = self._current
-        self.destroyed.connect(lambda: [run.cancel() for run in current])
+        self.destroyed.connect(_Heir(self._current).cancel)
 
     @property
     def busy(self) -> bool:

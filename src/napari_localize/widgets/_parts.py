@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
 
@@ -223,15 +223,13 @@ def line() -> QFrame:
     return frame
 
 
-def button(
-    text: str, tooltip: str, slot: Callable[[], object], key: str = "", owner: QWidget | None = None
-) -> QPushButton:
+def button(text: str, tooltip: str, slot: Any, key: str = "", owner: QWidget | None = None) -> QPushButton:
     """Return a push button; with a key, the key is shown on it and works in the whole window."""
     widget = QPushButton(f"{text}   {shown_key(key)}" if key else text)
     widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     widget.setMinimumWidth(60)
     widget.setToolTip(f"{tooltip} Key: {shown_key(key)}." if key else tooltip)
-    # A bound method as it is: wrapped into a lambda it would keep its dock alive for ever.
+    # A signal, or a bound method as it is: wrapped into a lambda it would keep its dock alive for ever.
     widget.clicked.connect(slot)
     if key and owner is not None:
         shortcut = QShortcut(QKeySequence(key), owner)

@@ -34,7 +34,7 @@ class SizePicker(QWidget):
         take = button(
             "From the selected box",
             "Take the diameter of the box that is selected in a Shapes layer.",
-            self.from_box.emit,
+            self.from_box,
             FROM_BOX_KEY,
             self,
         )

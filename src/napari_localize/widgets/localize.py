@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,7 @@ class _Run:
     reference: str
     classes: tuple[str, ...]
     preview: Preview
+    diameters: list[float] = field(default_factory=list)
     waiting: dict[tuple[int, ...], Detections] = field(default_factory=dict)
     done: int = 0
     found: int = 0
@@ -261,7 +263,10 @@ class LocalizeWidget(Dock):
             part = news["done"] / max(news["total"], 1)
             self.progress.update_to(plane + part, len(run.planes))
         elif kind == "diameter":
-            self.size.say_found(escape(str(news["text"])))
+            run.diameters.append(float(news["object_diameter"]))
+            low, high = min(run.diameters), max(run.diameters)
+            several = f"Typical object diameter: {low:.0f} to {high:.0f} px on {len(run.diameters)} planes."
+            self.size.say_found(escape(str(news["text"])) if len(run.planes) == 1 else several)
         elif kind == "boxes":
             run.preview.add(run.planes[plane].index, news["detections"])
         elif kind == "plane":
@@ -330,10 +335,12 @@ class LocalizeWidget(Dock):
         self.progress.hide()
 
     def _release(self) -> None:
-        if not shared_engine().running:
+        engine = shared_engine()
+        if not engine.running:
             say(self._device_text, "The engine is not running; nothing is held.")
             return
-        shared_engine().release()
+        # Waiting for the child to end may take seconds.
+        threading.Thread(target=engine.release, daemon=True).start()
         say(self._device_text, "Released; the engine starts again with the next run.")
 
     # The result

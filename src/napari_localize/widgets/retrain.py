@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QLabel, QSpinBox
 
 from napari_localize.core.errors import UserError
@@ -37,7 +37,7 @@ from napari_localize.widgets._parts import (
 )
 
 TRAIN_KEY, CANCEL_KEY = "Ctrl+Shift+R", "Ctrl+Shift+X"
-_RECOUNT_MS = 200
+_RECOUNT_MS = 300
 _UNITS = {"seconds": (10, 600, 60), "epochs": (1, 1000, 20)}
 
 
@@ -86,13 +86,13 @@ class RetrainWidget(Dock):
         self.material.setToolTip(
             "A model learns from boxes that you have accepted, changed or drawn, and from no other."
         )
-        self._unit = combo("Train for so many seconds, or for so many rounds through all planes.", _UNITS)
-        self._amount = QSpinBox()
-        self._amount.setToolTip("How long to train: a minute is a good start; more planes deserve more time.")
-        self._unit.setCurrentText(remembered("training unit", "seconds"))
+        self.unit = combo("Train for so many seconds, or for so many rounds through all planes.", _UNITS)
+        self.amount = QSpinBox()
+        self.amount.setToolTip("How long to train: a minute is a good start; more planes deserve more time.")
+        self.unit.setCurrentText(remembered("training unit", "seconds"))
         self._unit_changed()
-        self._unit.currentTextChanged.connect(self._unit_changed)
-        self._amount.valueChanged.connect(self._remember)
+        self.unit.currentTextChanged.connect(self._unit_changed)
+        self.amount.valueChanged.connect(self._remember)
         self.train_button = button("Train", "Train a new model; the old one stays.", self.train, TRAIN_KEY, self)
         self.cancel_button = button(
             "Cancel", "Stop; you can still keep what has been learned so far.", self.cancel, CANCEL_KEY, self
@@ -102,7 +102,7 @@ class RetrainWidget(Dock):
         self.status: QLabel = hint()
         self.column.addWidget(self.material)
         self.column.addWidget(self.base)
-        self.column.addLayout(row(titled("Time"), row(self._amount, self._unit), stretch=1))
+        self.column.addLayout(row(titled("Time"), row(self.amount, self.unit), stretch=1))
         self.column.addLayout(row(self.train_button, self.cancel_button))
         for part in (self.progress, self.status, self.curve, self.comparison):
             self.column.addWidget(part)
@@ -150,8 +150,14 @@ class RetrainWidget(Dock):
         self.curve.set_theme(self._viewer.theme)
 
     def _recount_soon(self) -> None:
-        if not self._recount.isActive():
+        # Going through all boxes after each edit is only worth it where somebody sees the result.
+        if self.isVisibleTo(self.window()) and not self._recount.isActive():
             self._recount.start()
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.Show, QEvent.Type.ShowToParent):
+            self._recount_soon()
+        return super().event(event)
 
     # What it learns from
 
@@ -214,7 +220,7 @@ class RetrainWidget(Dock):
                 raise UserError(
                     "There is no model to start from; import one with 'napari-localize models import FILE'."
                 )
-            amount = {self._unit.currentText(): self._amount.value()}
+            amount = {self.unit.currentText(): self.amount.value()}
             settings = TrainSettings(base=self.base.name, device=str(preference("engine", "device", "auto")), **amount)
         except UserError as error:
             warn(str(error))
@@ -319,14 +325,14 @@ class RetrainWidget(Dock):
     # The form
 
     def _unit_changed(self) -> None:
-        unit = self._unit.currentText()
+        unit = self.unit.currentText()
         low, high, usual = _UNITS[unit]
-        self._amount.setRange(low, high)
-        self._amount.setValue(int(remembered_number(f"training {unit}", usual)))
+        self.amount.setRange(low, high)
+        self.amount.setValue(int(remembered_number(f"training {unit}", usual)))
         remember("training unit", unit)
 
     def _remember(self, amount: int) -> None:
-        remember(f"training {self._unit.currentText()}", amount)
+        remember(f"training {self.unit.currentText()}", amount)
 
 
 def _suggested(base: str) -> str:

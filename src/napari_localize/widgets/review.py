@@ -79,8 +79,8 @@ class ReviewWidget(Dock):
         undo, redo = (
             QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) for key in ("Ctrl+Z", "Ctrl+Shift+Z")
         )
-        self.undo_button = button(f"Undo   {undo}", "", self.undo)
-        self.redo_button = button(f"Redo   {redo}", "", self.redo)
+        self.undo_button = button(f"Undo   {undo}", "Take the last step back.", self.undo)
+        self.redo_button = button(f"Redo   {redo}", "Take the step again that was taken back last.", self.redo)
         self._undo_tips = (
             f"Take back: {{}}. Key: {undo}.",
             f"Do again: {{}}. Key: {redo}.",

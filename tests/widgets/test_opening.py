@@ -1,0 +1,78 @@
+"""What holds for every dock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QShortcut, QWidget
+
+from napari_localize.widgets.localize import LocalizeWidget
+from napari_localize.widgets.retrain import RetrainWidget
+from napari_localize.widgets.review import ReviewWidget
+
+DOCKS = [LocalizeWidget, ReviewWidget, RetrainWidget]
+
+
+def test_no_dock_imports_torch():
+    code = """
+import sys
+import napari
+from napari_localize.widgets.loop import LoopWidget
+viewer = napari.Viewer(show=False)
+viewer.window.add_dock_widget(LoopWidget(viewer))
+assert not {"torch", "torchvision", "timm", "matplotlib.pyplot"} & set(sys.modules)
+viewer.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", DOCKS)
+def test_every_control_has_a_tooltip(dock, kind):
+    widget = dock(kind)
+    kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit)
+    controls = [child for child in widget.findChildren(QWidget) if isinstance(child, kinds)]
+    own = [control for control in controls if not control.objectName().startswith("qt_") and not _inside(control)]
+    assert own
+    assert [control for control in own if not control.toolTip()] == []
+
+
+def _inside(control):
+    """Whether a control is a part of another one, or a scroll bar."""
+    parent = control.parent()
+    return isinstance(parent, QAbstractSpinBox | QComboBox) or "ScrollBar" in type(control).__name__
+
+
+def test_keys_are_shown_and_collide_neither_with_each_other_nor_with_napari(dock):
+    from napari.utils.shortcuts import default_shortcuts
+
+    taken = {str(key) for keys in default_shortcuts.values() for key in keys}
+    for kind in DOCKS:
+        keys = [shortcut.key().toString() for shortcut in dock(kind).findChildren(QShortcut)]
+        assert keys
+        assert max(Counter(keys).values()) == 1
+        assert not taken & set(keys)
+
+
+@pytest.mark.parametrize("kind", DOCKS)
+def test_a_dock_fits_into_320_pixels_and_scrolls(dock, kind):
+    widget = dock(kind)
+    assert widget.widget().minimumSizeHint().width() <= 320
+
+
+@pytest.mark.parametrize("kind", DOCKS)
+def test_a_dock_that_is_closed_listens_to_nothing(dock, viewer, kind, squares):
+    before = _listeners(viewer)
+    widget = dock(kind)
+    assert _listeners(viewer) > before
+    viewer.window.remove_dock_widget(widget)
+    assert _listeners(viewer) == before
+    viewer.add_image(squares)
+
+
+def _listeners(viewer):
+    groups = [viewer.layers.events, viewer.layers.selection.events, viewer.dims.events, viewer.events]
+    return sum(len(emitter.callbacks) for group in groups for emitter in group.emitters.values())

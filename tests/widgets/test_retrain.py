@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_localize.core.detections import Detections
+from napari_localize.models.registry import list_models, store_folder
+from napari_localize.plugin.boxes import box_layer
+from napari_localize.plugin.layers import new_box_layer
+from napari_localize.plugin.pairs import pair
+from napari_localize.widgets.localize import LocalizeWidget
+from napari_localize.widgets.retrain import RetrainWidget
+
+
+@pytest.fixture
+def widget(dock):
+    widget = dock(RetrainWidget)
+    widget.base.choose("plain@1")
+    return widget
+
+
+@pytest.fixture
+def add_boxes(viewer, squares):
+    """Open an image and give it two proposals of each of two classes."""
+
+    def add(name: str):
+        image = viewer.add_image(squares, name=name)
+        layer = new_box_layer(image, ("small", "large"))
+        pair(layer, image)
+        viewer.add_layer(layer)
+        boxes = box_layer(layer)
+        corners = np.array([[5, 5, 13, 13], [20, 50, 28, 58], [40, 10, 60, 30], [60, 50, 80, 70]])
+        proposals = Detections(corners, [0, 0, 1, 1], [0.9, 0.8, 0.9, 0.7], class_names=("small", "large"))
+        boxes.set_proposals({(): proposals}, "plain@1")
+        return boxes
+
+    return add
+
+
+@pytest.fixture
+def trained(widget, add_boxes, finish):
+    add_boxes("cells").finish(())
+    widget.train()
+    finish(widget)
+    return widget
+
+
+def test_with_nothing_to_learn_from_the_next_step_is_said(widget, add_boxes, messages):
+    assert "Review" in widget.material.text()
+    assert not widget.train_button.isEnabled()
+    add_boxes("cells")
+    widget.train()
+    assert len(messages()) == 1
+    assert "no boxes to learn from" in messages()[0]
+    assert not widget.busy
+
+
+def test_finished_planes_of_all_images_are_learned_from(widget, add_boxes, qtbot):
+    first, second = add_boxes("a"), add_boxes("b")
+    add_boxes("c")
+    first.reject([next(iter(first.shown()))])
+    first.finish(())
+    second.finish(())
+    qtbot.waitUntil(lambda: "2</b> finished planes" in widget.material.text())
+    assert "7</b> boxes (small 3, large 4), 1 rejected" in widget.material.text()
+    first.unfinish(())
+    qtbot.waitUntil(lambda: "1</b> finished plane," in widget.material.text())
+
+
+def test_without_a_finished_plane_judged_boxes_are_used_and_the_catch_is_said(widget, add_boxes, qtbot):
+    boxes = add_boxes("cells")
+    boxes.accept(list(boxes.shown())[:1])
+    qtbot.waitUntil(lambda: "1</b> plane with judged boxes, <b>1</b> boxes" in widget.material.text())
+    assert "No plane is finished" in widget.material.text()
+    assert widget.train_button.isEnabled()
+
+
+def test_training_shows_a_curve_and_compares_old_and_new(trained):
+    assert [len(trained.curve.points[name]) for name in ("train", "validation", "ap50")] == [4, 2, 2]
+    shown = trained.comparison.text()
+    assert "plain@1" in shown
+    assert "0.71" in shown
+    assert "0.86" in shown
+    assert "3 %" in shown
+    assert "better on 1 plane" in shown
+    assert "little evidence" in shown
+    assert "One plane was kept back." in shown
+    assert not trained.comparison.isHidden()
+    assert trained.progress.isHidden()
+
+
+def test_a_kept_model_is_in_the_store_and_chosen_in_localize(trained, dock):
+    localize = dock(LocalizeWidget)
+    localize.model.choose("plain@1")
+    trained.comparison.name.setText("mine")
+    trained.comparison.keep_button.click()
+    assert "mine@1" in [entry.reference for entry in list_models()]
+    assert localize.model.name == "mine@1"
+    assert trained.comparison.isHidden()
+    assert "mine@1" in trained.status.text()
+    assert trained.base.name == "plain@1"
+
+
+def test_a_name_that_cannot_be_is_one_message_and_the_model_is_still_there(trained, messages):
+    for name, words in (("", "needs a name"), ("a/b", "cannot be")):
+        trained.comparison.name.setText(name)
+        trained.comparison.keep_button.click()
+        assert words in messages()[-1]
+    assert not trained.comparison.isHidden()
+
+
+def test_a_discarded_model_is_gone(trained, tmp_path):
+    before = list(store_folder().iterdir())
+    assert list(tmp_path.rglob("candidate*"))
+    trained.comparison.discard_button.click()
+    assert trained.comparison.isHidden()
+    assert list(store_folder().iterdir()) == before
+    assert not list(tmp_path.rglob("candidate*"))
+
+
+def test_a_new_model_waits_for_the_choice_also_when_the_dock_was_closed(trained, viewer, dock, messages):
+    trained.train()
+    assert len(messages()) == 1
+    assert "Keep or discard" in messages()[0]
+    viewer.window.remove_dock_widget(trained)
+    again = dock(RetrainWidget)
+    assert not again.comparison.isHidden()
+    assert "0.86" in again.comparison.text()
+
+
+def test_cancel_offers_what_was_learned_so_far(widget, add_boxes, finish, qtbot):
+    add_boxes("cells").finish(())
+    widget.base.choose("slow@1")
+    widget.train()
+    qtbot.waitUntil(lambda: len(widget.curve.points["train"]) == 4, timeout=60_000)
+    widget.cancel()
+    assert not widget.cancel_button.isEnabled()
+    finish(widget)
+    assert "Keep the best weights so far?" in widget.comparison.text()
+    assert widget.train_button.isEnabled()
+
+
+@pytest.mark.parametrize(("base", "words"), [("broken@1", "no pixels"), ("fatal@1", "engine")])
+def test_a_failure_is_one_message_and_the_next_training_works(widget, add_boxes, finish, messages, base, words):
+    add_boxes("cells").finish(())
+    widget.base.choose(base)
+    widget.train()
+    finish(widget)
+    assert len(messages()) == 1
+    assert words in messages()[0].lower()
+    widget.base.choose("plain@1")
+    widget.train()
+    finish(widget)
+    assert not widget.comparison.isHidden()
+    assert len(messages()) == 1
+
+
+def test_closing_the_dock_in_mid_training_stops_it(widget, add_boxes, viewer, qtbot):
+    add_boxes("cells").finish(())
+    widget.base.choose("slow@1")
+    widget.train()
+    qtbot.waitUntil(lambda: len(widget.curve.points["train"]) == 4, timeout=60_000)
+    viewer.window.remove_dock_widget(widget)
+    assert not widget.busy
+    viewer.layers.clear()
+
+
+def test_time_and_its_unit_are_remembered(widget, viewer, qtbot):
+    widget.unit.setCurrentText("epochs")
+    widget.amount.setValue(33)
+    again = RetrainWidget(viewer)
+    qtbot.addWidget(again)
+    assert (again.unit.currentText(), again.amount.value()) == ("epochs", 33)
+    again.unit.setCurrentText("seconds")
+    assert again.amount.value() == 60
+    again.close_down()
+
+
+def test_the_curve_follows_the_theme(trained, viewer, qtbot):
+    qtbot.waitUntil(lambda: trained.curve.canvas is not None)
+    dark = trained.curve.canvas.figure.get_facecolor()
+    viewer.theme = "light"
+    assert trained.curve.canvas.figure.get_facecolor() != dark
