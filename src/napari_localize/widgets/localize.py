@@ -263,10 +263,13 @@ class LocalizeWidget(Dock):
             part = news["done"] / max(news["total"], 1)
             self.progress.update_to(plane + part, len(run.planes))
         elif kind == "diameter":
-            run.diameters.append(float(news["object_diameter"]))
-            low, high = min(run.diameters), max(run.diameters)
-            several = f"Typical object diameter: {low:.0f} to {high:.0f} px on {len(run.diameters)} planes."
-            self.size.say_found(escape(str(news["text"])) if len(run.planes) == 1 else several)
+            if news["object_diameter"] is not None:  # as on a plane without objects
+                run.diameters.append(float(news["object_diameter"]))
+            text = escape(str(news["text"]))
+            if len(run.planes) > 1 and run.diameters:
+                low, high = min(run.diameters), max(run.diameters)
+                text = f"Typical object diameter: {low:.0f} to {high:.0f} px on {len(run.diameters)} planes."
+            self.size.say_found(text)
         elif kind == "boxes":
             run.preview.add(run.planes[plane].index, news["detections"])
         elif kind == "plane":
