@@ -14,7 +14,15 @@ from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.plugin.history import Box, Finished, Step
 from napari_localize.plugin.layers import METADATA
-from napari_localize.plugin.mirror import click_side, drawn_class, in_use, save_metadata, set_defaults, take_over, write_rows
+from napari_localize.plugin.mirror import (
+    click_side,
+    drawn_class,
+    in_use,
+    save_metadata,
+    set_defaults,
+    take_over,
+    write_rows,
+)
 from napari_localize.plugin.rows import Rows, find_edit, read_rows
 
 if TYPE_CHECKING:

@@ -48,7 +48,9 @@ def boxes_to_vertices(boxes: NDArray[Any], indices: Sequence[Sequence[float]] | 
         Corners in the data coordinates of a layer.
     """
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
-    leading = np.asarray(indices, np.float32).reshape(len(boxes), -1)
+    leading = np.asarray(indices, np.float32)
+    if leading.ndim != 2:
+        leading = leading.reshape(len(boxes), 0)
     vertices = np.empty((len(boxes), 4, leading.shape[1] + 2), np.float32)
     vertices[:, :, :-2] = leading[:, None, :]
     vertices[:, :, -2] = boxes[:, [1, 1, 3, 3]] - _HALF

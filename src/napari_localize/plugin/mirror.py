@@ -27,6 +27,11 @@ def in_use(layer: Shapes) -> bool:
     return any(getattr(layer, name, False) for name in ("_is_creating", "_is_moving", "_is_selecting"))
 
 
+def click_side(layer: Shapes) -> float:
+    """Side of the square that a click with the tool for rectangles leaves when the mouse is not moved."""
+    return float(getattr(layer, "_normalized_vertex_radius", 0.0)) / 2
+
+
 def write_rows(
     layer: Shapes,
     rows: Rows,
@@ -103,9 +108,8 @@ def _align(layer: Shapes, ids: Sequence[int], last: Rows) -> None:
 
 def _add(layer: Shapes, boxes: Sequence[Box], classes: Classes, line_width: float) -> None:
     corners = np.array([box.xyxy for box in boxes], np.float32)
-    leading = np.array([box.plane for box in boxes], np.float32).reshape(len(boxes), -1)
     layer.add(
-        boxes_to_vertices(corners, leading),
+        boxes_to_vertices(corners, [box.plane for box in boxes]),
         shape_type="rectangle",
         edge_width=line_width,
         edge_color=np.array([rgba(classes[box.label]) for box in boxes]),
@@ -227,7 +231,7 @@ def take_over(layer: Shapes, rows: Rows) -> tuple[BoxTable, list[int]]:
     table = BoxTable(class_colors(names, metadata.get("colors")), finished)
     table.load({int(key): _box(values) for key, *values in metadata.get("kept", ())})
     ids = [NEW] * len(rows)
-    fine = [row for row in range(len(rows)) if rows.smallest_side(row) > 0]
+    fine = [row for row in range(len(rows)) if rows.has_area(row)]
     for row in fine:
         if rows.ids[row] != NEW and rows.ids[row] not in table.boxes:
             ids[row] = rows.ids[row]

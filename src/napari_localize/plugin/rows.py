@@ -7,6 +7,7 @@ So a shape is recognised by its id and its place together.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SMALLEST = 1.0
-"""Sides in pixels of the smallest box that can be drawn; less is a click that was not meant."""
+"""Sides in pixels of the smallest box that can be drawn."""
+
+_SAME_SIDE = 1e-2
 
 NEW = -1
 """Id of a shape that is no known box."""
@@ -58,10 +61,16 @@ class Rows:
         """Return the plane of a shape."""
         return tuple(self.indices[row].tolist())
 
-    def smallest_side(self, row: int) -> float:
-        """Shorter side of the box in pixels; NaN when a vertex is not finite."""
-        sides = self.boxes[row, 2:] - self.boxes[row, :2]
-        return float(sides.min()) if np.isfinite(self.boxes[row]).all() else float("nan")
+    def sides(self, row: int) -> tuple[float, float]:
+        """Width and height of a box in pixels; NaN when a vertex is not finite."""
+        if not np.isfinite(self.boxes[row]).all():
+            return math.nan, math.nan
+        width, height = (self.boxes[row, 2:] - self.boxes[row, :2]).tolist()
+        return width, height
+
+    def has_area(self, row: int) -> bool:
+        """Whether a shape encloses anything."""
+        return min(self.sides(row)) > 0
 
 
 def read_rows(layer: Shapes) -> Rows:
@@ -159,15 +168,26 @@ class Edit:
     text: str = ""
 
 
-def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str) -> Edit:
-    """Compare a layer with the table."""
+def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str, click: float) -> Edit:
+    """Compare a layer with the table.
+
+    Parameters
+    ----------
+    rows, last : Rows
+        The layer now and when it was read last.
+    table : BoxTable
+        All boxes.
+    default_class : str
+        Class of new shapes that have none.
+    click : float
+        Side of the square that a mere click leaves with the tool for rectangles.
+    """
     edit = Edit(identify(rows, last))
     added, moved, changed = 0, 0, 0
     before = {key: row for row, key in enumerate(last.ids)}
     for row, key in enumerate(edit.ids):
         if key == NEW:
-            # `not >=` so that NaN counts as too small.
-            if not rows.smallest_side(row) >= SMALLEST:
+            if not _meant(rows.sides(row), click):
                 continue
             edit.ids[row] = key = table.new_id()
             label = rows.labels[row] or default_class
@@ -179,7 +199,7 @@ def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str) -> Ed
         if rows.ids[row] == key:
             new = _with_features(new, rows, row, last, was)
             changed += new is not old
-        if rows.key(row) != last.key(was) and rows.smallest_side(row) > 0:
+        if rows.key(row) != last.key(was) and rows.has_area(row):
             state = new.state if new.state != old.state else edited_state(new)
             new = new._replace(plane=rows.plane(row), xyxy=rows.xyxy(row), state=state)
             moved += 1
@@ -189,6 +209,11 @@ def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str) -> Ed
     edit.changes.update(table.deleting(gone))
     edit.text = _describe(("add", added), ("move", moved), ("change", changed), ("delete", len(gone)))
     return edit
+
+
+def _meant(sides: tuple[float, float], click: float) -> bool:
+    # NaN is not large enough either.
+    return min(sides) >= SMALLEST and max(abs(side - click) for side in sides) > _SAME_SIDE
 
 
 def _box_of(rows: Rows, row: int, default_class: str) -> Box:

@@ -108,7 +108,7 @@ def describe(chosen: Sequence[Box], colors: Mapping[str, str]) -> str:
     by = "" if box.origin in ("", "human") else f" by {escape(box.origin)}"
     return (
         f"{_dot(colors, box.label)} <b>{escape(box.label)}</b>{score}<br>"
-        f"{_WORDS[box.state]}{by}, {x1 - x0:.0f} × {y1 - y0:.0f} px"
+        f"{_WORDS[box.state]}{by}, {x1 - x0:.0f} x {y1 - y0:.0f} px"
     )
 
 
