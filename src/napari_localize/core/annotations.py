@@ -31,9 +31,7 @@ class Annotations(Mapping[str, Detections]):
         notes: Sequence[str] = (),
     ) -> None:
         if class_names is None:
-            class_names = tuple(
-                dict.fromkeys(name for plane in planes.values() for name in plane.class_names)
-            )
+            class_names = tuple(dict.fromkeys(name for plane in planes.values() for name in plane.class_names))
         self.class_names: tuple[str, ...] = tuple(class_names)
         self._planes = {
             name: plane if plane.class_names == self.class_names else plane.with_classes(self.class_names)
@@ -79,7 +77,8 @@ def split_plane_name(name: str) -> tuple[str, dict[str, int]]:
     position: dict[str, int] = {}
     for part in tail.split(","):
         axis, equals, index = part.partition("=")
-        if not (equals and len(axis) == 1 and index.isdigit()):
+        if not (equals and len(axis) == 1 and index.isdecimal()):
             return name, {}
         position[axis] = int(index)
-    return file_name, position
+    # What `plane_name` would not have written, such as an axis twice, is not a position.
+    return (file_name, position) if plane_name(file_name, position) == name else (name, {})

@@ -55,7 +55,9 @@ class Detections:
     states: NDArray[np.str_] = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
-        boxes = np.asarray(self.boxes, dtype=np.float32)
+        # A copy: the caller's array may change later, or not be writable. Too large a number becomes infinite.
+        with np.errstate(over="ignore"):
+            boxes = np.array(self.boxes, dtype=np.float32)
         if boxes.size == 0:
             boxes = boxes.reshape(0, 4)
         if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -75,13 +77,17 @@ class Detections:
         given["states"] = _column(states, n, np.str_, "states", "")
         for name, value in given.items():
             object.__setattr__(self, name, value)
+        if isinstance(self.class_names, str):
+            raise UserError(f"class_names is the text {self.class_names!r}; give a list of names.")
         object.__setattr__(self, "class_names", tuple(str(name) for name in self.class_names))
         self._check()
 
     def _check(self) -> None:
         boxes, labels = self.boxes, self.labels
         if not np.isfinite(boxes).all():
-            raise UserError(f"box {int(np.argmax(~np.isfinite(boxes).all(1)))} is not finite.")
+            raise UserError(f"box {int(np.argmax(~np.isfinite(boxes).all(axis=1)))} is not finite.")
+        if len(set(self.class_names)) < len(self.class_names):
+            raise UserError(f"a class is named twice: {', '.join(self.class_names)}; give each name once.")
         flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
         if flat.any():
             first = int(np.argmax(flat))
@@ -91,8 +97,7 @@ class Detections:
             )
         if len(labels) and (labels.min() < 0 or labels.max() >= len(self.class_names)):
             raise UserError(
-                f"labels run from {labels.min()} to {labels.max()}, "
-                f"but there are {len(self.class_names)} class names."
+                f"labels run from {labels.min()} to {labels.max()}, but there are {len(self.class_names)} class names."
             )
         scores = self.scores[~np.isnan(self.scores)]
         if len(scores) and (scores.min() < 0 or scores.max() > 1):
@@ -189,4 +194,11 @@ def _column(value: Any, n: int, dtype: Any, name: str, default: Any) -> NDArray[
         column = column.reshape(0)
     if column.shape != (n,):
         raise UserError(f"{name} must have the shape ({n},), but have {column.shape}.")
-    return column.astype(dtype)
+    if (
+        dtype is np.int64
+        and column.dtype.kind == "f"
+        and not (np.isfinite(column) & (column == np.trunc(column))).all()
+    ):
+        raise UserError(f"{name} must be whole numbers.")
+    with np.errstate(over="ignore"):
+        return column.astype(dtype)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from napari_localize.core.errors import UserError
@@ -22,28 +22,25 @@ def atomic_path(target: str | os.PathLike[str], *, overwrite: bool = False) -> I
         or the disk is full. Nothing of a failed write stays behind.
     """
     target = Path(target)
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         raise UserError(f"{target} exists already; choose another name or allow overwriting.")
-    if target.is_dir():
+    if os.path.isdir(target):
         raise UserError(f"{target} is a folder; give a file name.")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise UserError(f"the folder {target.parent} does not exist; create it first.")
+    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.part")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        # With the permissions that any new file gets, unlike the files of `tempfile`.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise UserError(f"cannot write into {target.parent}: {error.strerror}; choose another folder.") from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files private; give the permissions that an ordinary new file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        if not overwrite and target.exists():
+        if not overwrite and os.path.lexists(target):
             raise UserError(f"{target} was created meanwhile; choose another name or allow overwriting.")
         os.replace(temporary, target)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror or error}; nothing was changed.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

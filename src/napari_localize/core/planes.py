@@ -22,7 +22,7 @@ class PlaneSource(Protocol):
 
 
 class ArrayPlane:
-    """A plane in anything that slices like an array: numpy, dask, zarr, a memory map.
+    """A plane in anything that slices like an array (numpy, dask, zarr, a memory map) or can be made one.
 
     Parameters
     ----------
@@ -36,6 +36,8 @@ class ArrayPlane:
     """
 
     def __init__(self, data: Any) -> None:
+        if not isinstance(getattr(data, "dtype", None), np.dtype):
+            data = np.asarray(data)
         shape = tuple(int(n) for n in data.shape)
         if len(shape) not in (2, 3):
             raise UserError(
@@ -43,7 +45,7 @@ class ArrayPlane:
             )
         if 0 in shape:
             raise UserError(f"the image is empty: its shape is {shape}.")
-        if np.dtype(data.dtype).kind not in "buif":
+        if data.dtype.kind not in "buif":
             raise UserError(f"the image holds {data.dtype} numbers; convert it to real numbers first.")
         self._data = data
         self._shape = (shape[0], shape[1], shape[2] if len(shape) == 3 else 1)

@@ -74,3 +74,5 @@ class TrainSettings:
             raise UserError(f"the training time is {self.seconds} seconds; it must be above 0.")
         if self.epochs is not None and self.epochs < 1:
             raise UserError(f"the number of epochs is {self.epochs}; it must be 1 or more.")
+        if self.seed < 0:
+            raise UserError(f"the seed is {self.seed}; it must be 0 or more.")

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 SEAM_MARGIN = 2.0
 """A box that ends nearer than this, in pixels of the network, to a cut through the plane may be a part."""
 
-SAME_OBJECT = 0.6
-"""A part of which a larger fraction than this lies in another box is of that box's object."""
+SAME_OBJECT = 0.5
+"""A part of which more than this lies in a whole box is of that box's object; so are parts found in two tiles that
+agree by more than this (intersection over union) where the tiles overlap."""
 
 
 class Rectangle(NamedTuple):
@@ -43,9 +44,7 @@ def plan_tiles(height: int, width: int, tile: int, overlap: int) -> list[Rectang
     if not 0 <= overlap < tile:
         raise ValueError(f"the overlap {overlap} must be smaller than the tile {tile}")
     rows, columns = _starts(height, tile, overlap), _starts(width, tile, overlap)
-    return [
-        Rectangle(y, min(y + tile, height), x, min(x + tile, width)) for y in rows for x in columns
-    ]
+    return [Rectangle(y, min(y + tile, height), x, min(x + tile, width)) for y in rows for x in columns]
 
 
 def cut_by_seam(
@@ -74,12 +73,16 @@ def cut_by_seam(
 
 
 def join_parts(
-    boxes: NDArray[np.float32], labels: NDArray[np.int64], scores: NDArray[np.float32], cut: NDArray[np.bool_]
+    boxes: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    cut: NDArray[np.bool_],
+    tiles: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
     """Make one box of the parts of each object that lies on a seam.
 
-    A part that lies mostly in a whole box is dropped; parts that overlap each other (of an object larger than
-    the tiles' overlap) become the box around them.
+    A part that lies mostly in a whole box is dropped; parts from different tiles that agree where the tiles
+    overlap (of an object larger than the overlap) become the box around them.
 
     Parameters
     ----------
@@ -87,25 +90,16 @@ def join_parts(
         Boxes of all tiles, whole ones without doubles.
     cut : (N,) bool
         Which may be parts, see `cut_by_seam`.
+    tiles : (N, 4) float32
+        x0, y0, x1, y1 of the tile that each box was found in.
     """
     whole = ~cut
+    free = np.flatnonzero(cut)
+    free = free[~_mostly_within(boxes[free], labels[free], boxes[whole], labels[whole])]
     kept = [boxes[whole]], [labels[whole]], [scores[whole]]
-    whole_boxes, whole_labels = kept[0][0], kept[1][0]
-    order = np.argsort(whole_boxes[:, 0], kind="stable")
-    starts = whole_boxes[order, 0]
-    widest = float((whole_boxes[:, 2] - whole_boxes[:, 0]).max(initial=0))
-    rows = np.flatnonzero(cut)
-    free = []
-    for row in rows.tolist():
-        box = boxes[row]
-        # Only whole boxes that begin near enough to reach this one are compared.
-        first, last = np.searchsorted(starts, [box[0] - widest, box[2]])
-        near = order[first:last]
-        near = near[whole_labels[near] == labels[row]]
-        if not (_shared(box, whole_boxes[near]) > SAME_OBJECT).any():
-            free.append(row)
-    for group in _groups(boxes[free], labels[free]):
-        members = np.array(free)[group]
+    groups = _groups(boxes[free], labels[free], tiles[free])
+    for number in np.unique(groups).tolist():
+        members = free[groups == number]
         low, high = boxes[members, :2].min(axis=0), boxes[members, 2:].max(axis=0)
         kept[0].append(np.concatenate([low, high])[None])
         kept[1].append(labels[members[:1]])
@@ -120,28 +114,58 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
     return [int(start) for start in np.linspace(0, length - tile, count)]
 
 
-def _shared(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over the smaller area, of one box with others."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:], others[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    smaller = np.minimum((box[2:] - box[:2]).prod(), (others[:, 2:] - others[:, :2]).prod(axis=1))
-    return np.asarray(shared / smaller)
+def _mostly_within(
+    boxes: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    others: NDArray[np.float32],
+    other_labels: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Tell which boxes lie, by most of their area, in one of the others of their class."""
+    order = np.argsort(others[:, 0], kind="stable")
+    others, other_labels = others[order], other_labels[order]
+    widest = (others[:, 2] - others[:, 0]).max(initial=0)
+    # Only those that begin near enough to reach a box are compared with it.
+    first = np.searchsorted(others[:, 0], boxes[:, 0] - widest)
+    last = np.searchsorted(others[:, 0], boxes[:, 2])
+    within = np.zeros(len(boxes), bool)
+    for row, (start, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        near = others[start:end][other_labels[start:end] == labels[row]]
+        within[row] = (_shared(boxes[row], near) > SAME_OBJECT * _areas(boxes[row])).any()
+    return within
 
 
-def _groups(boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> list[list[int]]:
-    """Sets of boxes of one class that are linked by overlaps."""
-    left = set(range(len(boxes)))
-    groups = []
-    while left:
-        group, frontier = [], [left.pop()]
+def _groups(boxes: NDArray[np.float32], labels: NDArray[np.int64], tiles: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Number the sets of boxes that are linked by agreeing where their tiles overlap."""
+    groups = np.full(len(boxes), -1)
+    for number in range(len(boxes)):
+        frontier = [number] if groups[number] < 0 else []
+        groups[frontier] = number
         while frontier:
             row = frontier.pop()
-            group.append(row)
-            others = np.array(sorted(left), np.int64)
-            same = others[labels[others] == labels[row]]
-            linked = same[_shared(boxes[row], boxes[same]) > SAME_OBJECT].tolist()
-            left.difference_update(linked)
+            others = np.flatnonzero((groups < 0) & (labels == labels[row]) & (tiles != tiles[row]).any(axis=1))
+            linked = others[_agree(boxes[row], tiles[row], boxes[others], tiles[others])].tolist()
+            groups[linked] = number
             frontier.extend(linked)
-        groups.append(group)
     return groups
+
+
+def _agree(
+    box: NDArray[np.float32], tile: NDArray[np.float32], boxes: NDArray[np.float32], tiles: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Tell which boxes look the same as one box in what their tiles share with its tile."""
+    low, high = np.maximum(tile[:2], tiles[:, :2]), np.minimum(tile[2:], tiles[:, 2:])
+    mine = np.hstack([np.maximum(box[:2], low), np.minimum(box[2:], high)])
+    theirs = np.hstack([np.maximum(boxes[:, :2], low), np.minimum(boxes[:, 2:], high)])
+    shared = _shared(mine, theirs)
+    return np.asarray(shared > SAME_OBJECT * (_areas(mine) + _areas(theirs) - shared))
+
+
+def _shared(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Areas of the intersections of boxes."""
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., 2:], second[..., 2:])
+    return _areas(np.concatenate([low, high], axis=-1))
+
+
+def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(axis=-1))

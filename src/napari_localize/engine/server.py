@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NoReturn
 
-from napari_localize.core.errors import Cancelled, UserError
+from napari_localize.core.errors import Cancelled, UserError, is_out_of_memory
 from napari_localize.engine import memory
 from napari_localize.engine.errors import EngineError
 from napari_localize.engine.protocol import Message, decode, encode
@@ -245,16 +245,6 @@ def describe(error: Exception) -> dict[str, str]:
         return {"kind": "error", "text": text, "details": details}
     first = (str(error).strip().splitlines() or ["no message"])[0]
     return {"kind": "error", "text": f"The engine failed with {name}: {first}", "details": details}
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether Python or torch (CUDA, MPS, CPU) has run out of memory."""
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text))
-    )
 
 
 def serve(jobs: Mapping[str, JobFunction], prepare: Callable[[], str]) -> NoReturn:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,15 +15,16 @@ from torch.nn import functional
 from torchvision.ops import batched_nms
 
 from napari_localize.core.detections import Detections
-from napari_localize.core.errors import Cancelled, UserError
+from napari_localize.core.errors import Cancelled, UserError, is_out_of_memory
 from napari_localize.core.planes import PlaneSource
 from napari_localize.core.settings import PredictSettings
 from napari_localize.core.tiling import SEAM_MARGIN, Rectangle, cut_by_seam, join_parts, plan_tiles
+from napari_localize.models.ahead import read_ahead
 from napari_localize.models.heatmap.decode import NMS_IOU
 from napari_localize.models.heatmap.network import MULTIPLE
 from napari_localize.models.intensity import IntensityMap, find_intensity_map
 from napari_localize.models.localizer import Answer, Model
-from napari_localize.models.scale import estimate_diameter
+from napari_localize.models.scale import ScaleEstimate, estimate_diameter
 
 FLOOR = 0.05
 """Boxes with a lower score are never returned."""
@@ -31,7 +33,8 @@ TILE = 768
 OVERLAP = 160
 """Side of a tile, and what neighbours share, in pixels of the network."""
 
-SMALLEST_TILE = 256
+SMALLEST_TILE = 192
+"""Tiles are halved down to this when memory runs out."""
 
 LARGEST_READ = 6144
 """No tile is larger than this in pixels of the plane, however much the image is reduced."""
@@ -41,6 +44,7 @@ ZOOM_RANGE = (1 / 32, 8.0)
 BATCH_SIZE = {"cpu": 1, "cuda": 8, "mps": 4}
 
 OnEvent = Callable[[dict[str, Any]], None]
+Found = TypeVar("Found")
 
 
 def predict_plane(
@@ -89,9 +93,7 @@ def predict_plane(
     run = _Run(model, plane, _check_region(plane, region), settings, tell, should_stop or (lambda: False))
     run.zoom = run.find_zoom()
     threshold = model.card.threshold if settings.threshold is None else settings.threshold
-    boxes, labels, scores = run.all_tiles(FLOOR if full else max(threshold, FLOOR))
-    origins = np.full(len(boxes), model.card.reference)
-    return Detections(boxes, labels, scores, class_names=tuple(model.card.classes), origins=origins)
+    return run.all_tiles(FLOOR if full else max(threshold, FLOOR))
 
 
 @dataclass
@@ -131,103 +133,108 @@ class _Run:
                 diameter = wanted * known / self.settings.pixel_size
                 text = f"Object diameter: {diameter:.0f} px, from the pixel size."
         if diameter is None:
-            estimate = estimate_diameter(_Window(self.plane, self.region), self._look, wanted)
+            estimate = self._within_memory(self._estimate)
             diameter, text = estimate.diameter, estimate.text
         self.tell({"event": "diameter", "object_diameter": diameter, "text": text})
         zoom = 1.0 if diameter is None else wanted / diameter
         return float(np.clip(zoom, *ZOOM_RANGE))
 
-    def all_tiles(self, floor: float) -> Answer:
+    def all_tiles(self, floor: float) -> Detections:
         """Run over all tiles and put what was found together."""
+        return self._within_memory(lambda: self._all_tiles(floor))
+
+    def _within_memory(self, work: Callable[[], Found]) -> Found:
+        """Do something; when the memory is not enough, again with less."""
         while True:
             try:
-                return self._all_tiles(floor)
-            except torch.OutOfMemoryError:
-                self._need_less()
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Here, as what the error holds on to is free now.
+            self._need_less()
 
     def _need_less(self) -> None:
-        if self.model.device.type == "cuda":
-            torch.cuda.empty_cache()
+        kind = self.model.device.type
+        if kind != "cpu":
+            getattr(torch, kind).empty_cache()
+        full = "The memory is full" if kind == "cpu" else "The GPU's memory is full"
         if self.batch_size > 1:
             self.batch_size //= 2
-            text = f"The GPU's memory is full; going on with {self.batch_size} tiles at a time."
+            text = f"{full}; going on with {self.batch_size} tile{'s' if self.batch_size > 1 else ''} at a time."
         elif self.tile > SMALLEST_TILE:
             self.tile //= 2
-            text = f"The GPU's memory is full; going on with tiles of {self.tile} px."
-        elif self.model.device.type != "cpu":
+            text = f"{full}; going on with tiles of {self.tile} px."
+        elif kind != "cpu":
             self.model.move_to(torch.device("cpu"))
             self.tile = TILE
-            text = "The GPU's memory is full even for small tiles; going on with the CPU, which is slower."
+            text = f"{full} even for small tiles; going on with the CPU, which is slower."
         else:
             raise UserError("the memory is full even for small tiles; close other programs and run again.")
         self.tell({"event": "message", "text": text})
 
-    def _all_tiles(self, floor: float) -> Answer:
+    def _all_tiles(self, floor: float) -> Detections:
         region, zoom = self.region, self.zoom
         height, width = region.y1 - region.y0, region.x1 - region.x0
         side = min(math.ceil(self.tile / zoom), LARGEST_READ)
         overlap = min(math.ceil(OVERLAP / zoom), side // 2)
         tiles = plan_tiles(height, width, side, overlap)
-        answers: list[Answer] = []
-        cuts = []
+        batches = [tiles[start : start + self.batch_size] for start in range(0, len(tiles), self.batch_size)]
         margin = max(SEAM_MARGIN / zoom, 1.0)
-        for start in range(0, len(tiles), self.batch_size):
-            batch = tiles[start : start + self.batch_size]
-            if self.should_stop():
-                raise Cancelled
-            for tile, (boxes, labels, scores) in zip(batch, self._detect(batch, zoom, floor), strict=True):
-                boxes, labels, scores = _inside(boxes, labels, scores, tile)
-                answers.append((boxes, labels, scores))
-                cuts.append(cut_by_seam(boxes, tile, height, width, margin))
-            done = start + len(batch)
-            self.tell({"event": "progress", "done": done, "total": len(tiles)})
-            if done < len(tiles):
-                self._stream(answers[start:], cuts[start:])
-        boxes, labels, scores = self._merge(answers, cuts)
-        boxes += np.array([region.x0, region.y0] * 2, np.float32)
+        answers: list[Answer] = []
+        cuts: list[NDArray[np.bool_]] = []
+        with closing(read_ahead(batches, self._read)) as ready:
+            for batch, pixels in ready:
+                if self.should_stop():
+                    raise Cancelled
+                for tile, answer in zip(batch, self._detect(batch, pixels, floor), strict=True):
+                    answers.append(answer)
+                    cuts.append(cut_by_seam(answer[0], tile, height, width, margin))
+                self.tell({"event": "progress", "done": len(answers), "total": len(tiles)})
+                if len(answers) < len(tiles):
+                    whole = ~np.concatenate(cuts[-len(batch) :])
+                    boxes, labels, scores = _joined(answers[-len(batch) :])
+                    found = self._on_plane((boxes[whole], labels[whole], scores[whole]))
+                    self.tell({"event": "boxes", "detections": found})
+        return self._on_plane(_merge(tiles, answers, cuts))
+
+    def _on_plane(self, answer: Answer) -> Detections:
+        boxes, labels, scores = answer
+        card = self.model.card
         order = np.argsort(-scores, kind="stable")
-        return boxes[order], labels[order], scores[order]
-
-    def _merge(self, answers: list[Answer], cuts: list[NDArray[np.bool_]]) -> Answer:
-        boxes, labels, scores = (np.concatenate([answer[part] for answer in answers]) for part in range(3))
-        if len(answers) == 1:
-            return boxes, labels, scores
-        cut = np.concatenate(cuts)
-        whole = np.flatnonzero(~cut)
-        # Doubles from the overlaps; the parts wait until the whole boxes are settled.
-        keep = batched_nms(
-            torch.from_numpy(boxes[whole]), torch.from_numpy(scores[whole]), torch.from_numpy(labels[whole]), NMS_IOU
+        return Detections(
+            boxes[order] + np.array([self.region.x0, self.region.y0] * 2, np.float32),
+            labels[order],
+            scores[order],
+            class_names=tuple(card.classes),
+            origins=np.full(len(boxes), card.reference),
         )
-        chosen = np.concatenate([whole[keep.numpy()], np.flatnonzero(cut)])
-        return join_parts(boxes[chosen], labels[chosen], scores[chosen], cut[chosen])
 
-    def _stream(self, answers: list[Answer], cuts: list[NDArray[np.bool_]]) -> None:
-        boxes, labels, scores = (np.concatenate([answer[part] for answer in answers]) for part in range(3))
-        shown = ~np.concatenate(cuts)
-        offset = np.array([self.region.x0, self.region.y0] * 2, np.float32)
-        detections = Detections(
-            boxes[shown] + offset, labels[shown], scores[shown], class_names=tuple(self.model.card.classes)
-        )
-        self.tell({"event": "boxes", "detections": detections})
+    def _estimate(self) -> ScaleEstimate:
+        return estimate_diameter(_Window(self.plane, self.region), self._look, self.model.card.object_diameter)
 
     def _look(self, rectangle: Rectangle, zoom: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         if self.should_stop():
             raise Cancelled
-        boxes, labels, scores = next(iter(self._detect([rectangle], zoom, FLOOR)))
-        boxes, labels, scores = _inside(boxes, labels, scores, rectangle)
+        ((boxes, _, scores),) = self._detect([rectangle], self._pixels(rectangle, zoom)[None], FLOOR)
         return boxes, scores
 
-    def _detect(self, rectangles: Sequence[Rectangle], zoom: float, floor: float) -> Iterator[Answer]:
-        """Yield boxes in pixels of the region for rectangles of it, all of one size."""
-        pixels = torch.stack([self._pixels(rectangle, zoom) for rectangle in rectangles])
+    def _detect(self, rectangles: Sequence[Rectangle], pixels: torch.Tensor, floor: float) -> list[Answer]:
+        """Give boxes in pixels of the region for rectangles of it, all of one size."""
         height, width = pixels.shape[-2:]
         padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
         answers = self.model.detect(functional.pad(pixels, padding, mode="replicate"), floor)
+        moved = []
         for rectangle, (boxes, labels, scores) in zip(rectangles, answers, strict=True):
             scale_x = (rectangle.x1 - rectangle.x0) / width
             scale_y = (rectangle.y1 - rectangle.y0) / height
-            moved = boxes * np.array([scale_x, scale_y] * 2, np.float32)
-            yield moved + np.array([rectangle.x0, rectangle.y0] * 2, np.float32), labels, scores
+            boxes = boxes * np.array([scale_x, scale_y] * 2, np.float32)
+            boxes += np.array([rectangle.x0, rectangle.y0] * 2, np.float32)
+            moved.append(_inside(boxes, labels, scores, rectangle))
+        return moved
+
+    def _read(self, rectangles: Sequence[Rectangle]) -> torch.Tensor:
+        return torch.stack([self._pixels(rectangle, self.zoom) for rectangle in rectangles])
 
     def _pixels(self, rectangle: Rectangle, zoom: float) -> torch.Tensor:
         y0, y1, x0, x1 = rectangle
@@ -269,11 +276,33 @@ def _inside(
     return clipped[keep], labels[keep], scores[keep]
 
 
+def _joined(answers: Sequence[Answer]) -> Answer:
+    boxes, labels, scores = (np.concatenate(part) for part in zip(*answers, strict=True))
+    return boxes, labels, scores
+
+
+def _merge(tiles: Sequence[Rectangle], answers: Sequence[Answer], cuts: Sequence[NDArray[np.bool_]]) -> Answer:
+    """Make one answer of those of all tiles."""
+    boxes, labels, scores = _joined(answers)
+    if len(tiles) == 1:
+        return boxes, labels, scores
+    cut = np.concatenate(cuts)
+    corners = np.array([[tile.x0, tile.y0, tile.x1, tile.y1] for tile in tiles], np.float32)
+    found_in = np.repeat(corners, [len(part) for part in cuts], axis=0)
+    whole = np.flatnonzero(~cut)
+    # Doubles from the overlaps; the parts wait until the whole boxes are settled.
+    keep = batched_nms(
+        torch.from_numpy(boxes[whole]), torch.from_numpy(scores[whole]), torch.from_numpy(labels[whole]), NMS_IOU
+    )
+    chosen = np.concatenate([whole[keep.numpy()], np.flatnonzero(cut)])
+    return join_parts(boxes[chosen], labels[chosen], scores[chosen], cut[chosen], found_in[chosen])
+
+
 def _check_region(plane: PlaneSource, region: Sequence[int] | None) -> Rectangle:
     height, width, _ = plane.shape
     if region is None:
         return Rectangle(0, height, 0, width)
-    y0, y1, x0, x1 = region
+    y0, y1, x0, x1 = (int(side) for side in region)
     clipped = Rectangle(max(0, y0), min(height, y1), max(0, x0), min(width, x1))
     if clipped.y0 >= clipped.y1 or clipped.x0 >= clipped.x1:
         raise UserError("the chosen region lies outside the image; draw it on the image.")
