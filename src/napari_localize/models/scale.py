@@ -30,6 +30,9 @@ FEWEST_ACROSS = 2
 """Objects of which fewer than this fit across a window are not judged by it: at a small enough scale a whole image
 looks like one object."""
 
+LEAST_SUPPORT = 0.02
+"""What a vote counts where the next scales see nothing."""
+
 SMALLEST_SHARE = 1 / 16
 """Windows that show less of the plane than this count as if they showed so much."""
 
@@ -57,8 +60,10 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> Scal
     """Look at a plane at several scales and see at which one the model recognises most.
 
     Every object is best seen at the scale that brings it to the size the model was trained at. So each
-    detection votes with its score and with how near its size, at the scale it was seen at, comes to that; of
-    detections of one object the one with most votes stays. The typical diameter is their weighted median, where
+    detection votes with its score and with how near its size, at the scale it was seen at, comes to that. Objects
+    are also seen, if less well, at the next scales, which tells them from noise that looks like objects when it is
+    enlarged; so votes count by what the next scales see there. Of detections of one object the one with most votes
+    stays. The typical diameter is their weighted median, where
     objects seen in a window that shows only a part of the plane count for more.
 
     Parameters
@@ -71,20 +76,26 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> Scal
         Object diameter the model was trained at, in pixels.
     """
     height, width, _ = plane.shape
-    found, votes, weights = [], [], []
+    seen = []
     for zoom in ZOOMS:
         window = _window(plane, SIDE / zoom)
+        if min(window.y1 - window.y0, window.x1 - window.x0) * zoom >= wanted * FEWEST_ACROSS / 2:
+            seen.append((zoom, window, *detect(window, zoom)))
+    found, votes, weights = [], [], []
+    for index, (zoom, window, boxes, scores) in enumerate(seen):
         rows, columns = window.y1 - window.y0, window.x1 - window.x0
-        if min(rows, columns) * zoom < wanted * FEWEST_ACROSS / 2:
-            continue
-        boxes, scores = detect(window, zoom)
         sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
         counts = (scores > SURE) & (sides * FEWEST_ACROSS < min(rows, columns))
+        boxes, scores, sides = boxes[counts], scores[counts], sides[counts]
         agreement = np.exp(-0.5 * (np.log(np.maximum(sides * zoom, 1e-3) / wanted) / AGREEMENT) ** 2)
+        support = np.full(len(boxes), LEAST_SUPPORT)
+        for _, _, others, other_scores in seen[max(0, index - 1) : index] + seen[index + 1 : index + 2]:
+            near = other_scores > SURE / 2
+            support = np.maximum(support, LEAST_SUPPORT + _support(boxes, others[near], other_scores[near]))
         share = max(rows * columns / (height * width), SMALLEST_SHARE)
-        found.append(np.column_stack([boxes, sides])[counts])
-        votes.append((scores**CERTAINTY * agreement)[counts])
-        weights.append(np.full(int(counts.sum()), share**-0.5))
+        found.append(np.column_stack([boxes, sides]))
+        votes.append(scores**CERTAINTY * agreement * support)
+        weights.append(np.full(len(boxes), share**-0.5))
     if not sum(len(vote) for vote in votes):
         return ScaleEstimate(None, "No object was recognised at any scale, so the image is searched as it is.")
     objects, vote = np.concatenate(found), np.concatenate(votes)
@@ -102,6 +113,19 @@ def _window(plane: PlaneSource, side: float) -> Rectangle:
     rows, columns = min(height, round(side)), min(width, round(side))
     y0, x0 = (height - rows) // 2, (width - columns) // 2
     return Rectangle(y0, y0 + rows, x0, x0 + columns)
+
+
+def _support(
+    boxes: NDArray[np.float32], others: NDArray[np.float32], scores: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Highest product of score and overlap (intersection over union) that other detections have with each box."""
+    support = np.zeros(len(boxes), np.float32)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    for other, score in zip(others, scores, strict=True):
+        shared = np.minimum(boxes[:, 2:], other[2:]) - np.maximum(boxes[:, :2], other[:2])
+        shared = np.clip(shared, 0, None).prod(axis=1)
+        support = np.maximum(support, score * shared / (areas + (other[2:] - other[:2]).prod() - shared))
+    return support
 
 
 def _best_of_each(found: NDArray[np.float64], votes: NDArray[np.float64]) -> list[int]:
