@@ -16,6 +16,7 @@ import torch
 
 from napari_localize.models.device import pick_device
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
+from napari_localize.models.localizer import Model
 from napari_localize.training import bundled
 from napari_localize.training.optimise import Optimisation
 from napari_localize.training.train import start_from
@@ -25,7 +26,7 @@ REPORT_STEPS = 50
 
 
 def main() -> int:
-    """Train, save a checkpoint every two minutes and the model with its card at the end."""
+    """Train what the model starts from where that is missing, then the model itself."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(bundled.RECIPES))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
@@ -33,16 +34,30 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--version", type=int, default=1, help="of the model that is written")
     args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    start = bundled.RECIPES[args.name].start
+    if start and not _finished(args.work / f"{start}.pt", bundled.RECIPES[start].steps):
+        _train(start, args)
+    model = _train(args.name, args)
+    target = args.work / f"{args.name}.safetensors"
+    model.save(target, overwrite=True)
+    print(json.dumps({"model": str(target), "threshold": model.card.threshold, **model.card.metrics}, indent=2))
+    return 0
 
-    recipe = bundled.RECIPES[args.name]
+
+def _finished(checkpoint: Path, steps: int) -> bool:
+    return checkpoint.exists() and int(torch.load(checkpoint, weights_only=True, mmap=True)["steps"]) >= steps
+
+
+def _train(name: str, args: argparse.Namespace) -> Model:
+    """Train to the end, saving a checkpoint every two minutes."""
+    recipe = bundled.RECIPES[name]
     device, sentence = pick_device(args.device)
-    print(sentence, file=sys.stderr)
     parts = bundled.load_parts(recipe, args.data)
     boxes = sum(len(plane.boxes) for plane in parts.train)
-    print(f"learning from {len(parts.train)} planes with {boxes} boxes", file=sys.stderr)
+    print(f"{name}: {len(parts.train)} planes with {boxes} boxes. {sentence}", file=sys.stderr)
 
-    args.work.mkdir(parents=True, exist_ok=True)
-    checkpoint = args.work / f"{args.name}.pt"
+    checkpoint = args.work / f"{name}.pt"
     torch.manual_seed(0)
     network = HeatmapNetwork(NetworkConfig(classes=len(recipe.classes)))
     if recipe.start and not checkpoint.exists():
@@ -66,11 +81,7 @@ def main() -> int:
                 torch.save(training.state(), temporary)
                 temporary.replace(checkpoint)
                 saved = time.monotonic()
-        model = bundled.finish(args.name, training.average, parts, training.steps, args.version)
-    target = args.work / f"{args.name}.safetensors"
-    model.save(target, overwrite=True)
-    print(json.dumps({"model": str(target), "threshold": model.card.threshold, **model.card.metrics}, indent=2))
-    return 0
+        return bundled.finish(name, training.average, parts, training.steps, args.version)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class BundledRecipe:
     object_diameter : float
         To which images are rescaled, in pixels.
     start : str or None
-        Bundled model whose training it goes on from.
+        Recipe whose training it goes on from.
     simulated : int
         Number of simulated images, and their share of the crops.
     """
@@ -83,13 +83,24 @@ class BundledRecipe:
 
 
 RECIPES = {
-    "nuclei": BundledRecipe(
-        "Nuclei in fluorescence, stained tissue and bright field.",
+    "nuclei-base": BundledRecipe(
+        "Nuclei at all sizes: what the bundled models start from; not bundled itself.",
         {"nuclei": 1.0},
         ("nucleus",),
         9000,
         Recipe(),
-        object_diameter=32.0,
+    ),
+    "nuclei": BundledRecipe(
+        "Nuclei in fluorescence, stained tissue and bright field.",
+        {"nuclei": 1.0},
+        ("nucleus",),
+        3000,
+        Recipe(
+            learning_rate=1.5e-3,
+            crops=replace(CropRecipe(), diameters=(20.0, 60.0), invert=0.05, noise=0.1, blur=0.05),
+        ),
+        object_diameter=36.0,
+        start="nuclei-base",
     ),
     "blood": BundledRecipe(
         "Red cells, white cells and platelets in Giemsa-stained blood smears.",
@@ -102,7 +113,7 @@ RECIPES = {
             crops=replace(CropRecipe(), diameters=(26.0, 64.0), invert=0.0, grey=0.05),
         ),
         object_diameter=40.0,
-        start="nuclei",
+        start="nuclei-base",
     ),
     "generalist": BundledRecipe(
         "Objects of any kind: the start for models of your own.",
@@ -110,7 +121,7 @@ RECIPES = {
         ("object",),
         3000,
         Recipe(crops=replace(CropRecipe(), invert=0.3, grey=0.2)),
-        start="nuclei",
+        start="nuclei-base",
         simulated=600,
         simulated_share=0.35,
     ),
@@ -204,7 +215,7 @@ def finish(name: str, network: HeatmapNetwork, parts: Parts, steps: int, version
     card = ModelCard(
         name=name,
         version=version,
-        parent=f"{recipe.start}@1" if recipe.start else None,
+        parent=recipe.start,
         description=recipe.description,
         architecture={"kind": "heatmap", **network.config.model_dump()},
         classes=list(recipe.classes),
