@@ -56,20 +56,24 @@ def test_no_tile_without_an_end():
 def see(objects: np.ndarray, labels: np.ndarray, size: tuple[int, int], tile: int, overlap: int):
     """Give what a perfect model finds: in each tile the visible part of each object, if enough is to be seen."""
     parts = []
-    for t in plan_tiles(*size, tile, overlap):
+    tiles = plan_tiles(*size, tile, overlap)
+    for number, t in enumerate(tiles):
         shown = np.clip(objects, [t.x0, t.y0] * 2, [t.x1, t.y1] * 2)
         seen = ((shown[:, 2:] - shown[:, :2]) > 3).all(axis=1)
         boxes = shown[seen]
-        parts.append((boxes, labels[seen], cut_by_seam(boxes, t, *size, MARGIN), tile_of(t, len(boxes))))
-    boxes, found, cut, tiles = (np.concatenate(part) for part in zip(*parts, strict=True))
+        parts.append((boxes, labels[seen], cut_by_seam(boxes, t, *size, MARGIN), np.full(len(boxes), number)))
+    boxes, found, cut, found_in = (np.concatenate(part) for part in zip(*parts, strict=True))
     # Whole boxes without doubles, as after a suppression of overlapping ones.
     _, first = np.unique(np.column_stack([boxes, found]), axis=0, return_index=True)
     keep = np.union1d(first[~cut[first]], np.flatnonzero(cut))
-    return boxes[keep], found[keep], np.linspace(0.5, 0.9, len(keep), dtype=np.float32), cut[keep], tiles[keep]
-
-
-def tile_of(t: Rectangle, count: int) -> np.ndarray:
-    return np.tile(np.array([t.x0, t.y0, t.x1, t.y1], np.float32), (count, 1))
+    return (
+        boxes[keep],
+        found[keep],
+        np.linspace(0.5, 0.9, len(keep), dtype=np.float32),
+        cut[keep],
+        found_in[keep],
+        tiles,
+    )
 
 
 @st.composite
@@ -110,6 +114,15 @@ def test_neighbours_that_are_cut_alike_stay_two():
     boxes, _, scores = join_parts(*see(objects, np.zeros(2, np.int64), (64, 200), 100, 20))
     assert sorted(boxes.tolist()) == objects.tolist()
     assert scores.max() == pytest.approx(0.9)
+
+
+def test_what_is_recognised_only_where_it_is_cut_goes():
+    tiles = plan_tiles(50, 150, 100, 50)
+    boxes = np.array([[90, 20, 100, 30], [40, 0, 100, 50]], np.float32)  # in the first tile, cut at its right side
+    nothing, cut = np.zeros(2, np.int64), np.ones(2, bool)
+    found, _, _ = join_parts(boxes, nothing, np.ones(2, np.float32), cut, nothing, tiles)
+    # The second tile shows the small one with all around it, and would have found it; it does not hold the large one.
+    assert found.tolist() == boxes[1:].tolist()
 
 
 def test_sides_of_the_plane_are_no_seams():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,12 +78,14 @@ def join_parts(
     labels: NDArray[np.int64],
     scores: NDArray[np.float32],
     cut: NDArray[np.bool_],
-    tiles: NDArray[np.float32],
+    found_in: NDArray[np.int64],
+    tiles: Sequence[Rectangle],
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
     """Make one box of the parts of each object that lies on a seam.
 
     A part that lies mostly in a whole box is dropped; parts from different tiles that agree where the tiles
-    overlap (of an object larger than the overlap) become the box around them.
+    overlap (of an object larger than the overlap) become the box around them. Parts go when another
+    tile shows their place with its surroundings: an object that is recognised only where it is cut is none.
 
     Parameters
     ----------
@@ -90,18 +93,23 @@ def join_parts(
         Boxes of all tiles, whole ones without doubles.
     cut : (N,) bool
         Which may be parts, see `cut_by_seam`.
-    tiles : (N, 4) float32
-        x0, y0, x1, y1 of the tile that each box was found in.
+    found_in : (N,) int64
+        The tile that each box was found in.
+    tiles : sequence of Rectangle
+        All tiles of the plane.
     """
+    corners = np.array([[tile.x0, tile.y0, tile.x1, tile.y1] for tile in tiles], np.float32)
     whole = ~cut
     free = np.flatnonzero(cut)
     free = free[~_mostly_within(boxes[free], labels[free], boxes[whole], labels[whole])]
     kept = [boxes[whole]], [labels[whole]], [scores[whole]]
-    groups = _groups(boxes[free], labels[free], tiles[free])
+    groups = _groups(boxes[free], labels[free], corners[found_in[free]])
     for number in np.unique(groups).tolist():
         members = free[groups == number]
-        low, high = boxes[members, :2].min(axis=0), boxes[members, 2:].max(axis=0)
-        kept[0].append(np.concatenate([low, high])[None])
+        box = np.concatenate([boxes[members, :2].min(axis=0), boxes[members, 2:].max(axis=0)])
+        if _shown_elsewhere(box, corners, found_in[members]):
+            continue
+        kept[0].append(box[None])
         kept[1].append(labels[members[:1]])
         kept[2].append(scores[members].max(keepdims=True))
     return np.concatenate(kept[0]), np.concatenate(kept[1]), np.concatenate(kept[2])
@@ -147,6 +155,16 @@ def _groups(boxes: NDArray[np.float32], labels: NDArray[np.int64], tiles: NDArra
             groups[linked] = number
             frontier.extend(linked)
     return groups
+
+
+def _shown_elsewhere(box: NDArray[np.float32], tiles: NDArray[np.float32], own: NDArray[np.int64]) -> bool:
+    """Whether another tile holds a box with as much around it as it measures itself, or all that there is."""
+    size = box[2:] - box[:2]
+    low = np.maximum(box[:2] - size, tiles[:, :2].min(axis=0))
+    high = np.minimum(box[2:] + size, tiles[:, 2:].max(axis=0))
+    holds = ((tiles[:, :2] <= low) & (tiles[:, 2:] >= high)).all(axis=1)
+    holds[own] = False
+    return bool(holds.any())
 
 
 def _agree(

@@ -287,15 +287,14 @@ def _merge(tiles: Sequence[Rectangle], answers: Sequence[Answer], cuts: Sequence
     if len(tiles) == 1:
         return boxes, labels, scores
     cut = np.concatenate(cuts)
-    corners = np.array([[tile.x0, tile.y0, tile.x1, tile.y1] for tile in tiles], np.float32)
-    found_in = np.repeat(corners, [len(part) for part in cuts], axis=0)
+    found_in = np.repeat(np.arange(len(tiles)), [len(part) for part in cuts])
     whole = np.flatnonzero(~cut)
     # Doubles from the overlaps; the parts wait until the whole boxes are settled.
     keep = batched_nms(
         torch.from_numpy(boxes[whole]), torch.from_numpy(scores[whole]), torch.from_numpy(labels[whole]), NMS_IOU
     )
     chosen = np.concatenate([whole[keep.numpy()], np.flatnonzero(cut)])
-    return join_parts(boxes[chosen], labels[chosen], scores[chosen], cut[chosen], found_in[chosen])
+    return join_parts(boxes[chosen], labels[chosen], scores[chosen], cut[chosen], found_in[chosen], tiles)
 
 
 def _check_region(plane: PlaneSource, region: Sequence[int] | None) -> Rectangle:
