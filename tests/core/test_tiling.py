@@ -64,8 +64,9 @@ def see(objects: np.ndarray, labels: np.ndarray, size: tuple[int, int], tile: in
         parts.append((boxes, labels[seen], cut_by_seam(boxes, t, *size, MARGIN), np.full(len(boxes), number)))
     boxes, found, cut, found_in = (np.concatenate(part) for part in zip(*parts, strict=True))
     # Whole boxes without doubles, as after a suppression of overlapping ones.
-    _, first = np.unique(np.column_stack([boxes, found]), axis=0, return_index=True)
-    keep = np.union1d(first[~cut[first]], np.flatnonzero(cut))
+    whole = np.flatnonzero(~cut)
+    _, first = np.unique(np.column_stack([boxes, found])[whole], axis=0, return_index=True)
+    keep = np.union1d(whole[first], np.flatnonzero(cut))
     return (
         boxes[keep],
         found[keep],

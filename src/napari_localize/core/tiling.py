@@ -84,8 +84,8 @@ def join_parts(
     """Make one box of the parts of each object that lies on a seam.
 
     A part that lies mostly in a whole box is dropped; parts from different tiles that agree where the tiles
-    overlap (of an object larger than the overlap) become the box around them. Parts go when another
-    tile shows their place with its surroundings: an object that is recognised only where it is cut is none.
+    overlap (of an object larger than the overlap) become the box around them. Parts go when another tile shows
+    their place with its surroundings: an object that is recognised only where it is cut is none.
 
     Parameters
     ----------
