@@ -103,7 +103,7 @@ def command(*arguments: Any, **options: Any) -> Outcome:
         [sys.executable, "-m", "napari_localize.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=580,
         check=False,
         **options,
     )

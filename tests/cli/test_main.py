@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -115,7 +114,8 @@ def test_file_names_that_no_terminal_can_show(shell, tmp_path, untrained):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
-def test_ctrl_c_is_clean(tmp_path, untrained):
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_stopping_is_clean(tmp_path, untrained, how):
     import numpy as np
     import tifffile
 
@@ -127,8 +127,7 @@ def test_ctrl_c_is_clean(tmp_path, untrained):
         seen = b""
         while b"Computing" not in seen:
             seen += process.stderr.read(64)
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, how))
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert b"Traceback" not in err

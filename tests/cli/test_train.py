@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -39,7 +38,7 @@ def test_a_model_is_trained_and_the_next_one_from_it(call, lesson, tmp_path):
     )
     assert first.status == 0
     assert "new model" in first.out
-    assert "old model" not in first.out
+    assert not any(line.startswith("old model") for line in first.out.splitlines())
     assert "gone.tif" in first.err
     assert "unused.tif" in first.err
     assert load_model(tmp_path / "first.safetensors", "cpu").card.training["seed"] == 5
@@ -84,7 +83,7 @@ def test_mistakes_are_found_before_training(call, lesson, tmp_path):
     [
         ({"n.tif": Detections.empty(("nucleus",))}, "no box"),
         ({"other.tif": Detections([[5, 5, 20, 20]])}, "names must be equal"),
-        ({"n.tif#t=4": Detections([[5, 5, 20, 20]])}, "no box|not a plane"),
+        ({"n.tif#t=4": Detections([[5, 5, 20, 20]])}, "is not a plane"),
     ],
 )
 def test_nothing_to_learn_from_gets_a_sentence(call, lesson, tmp_path, annotations, words):
@@ -92,7 +91,7 @@ def test_nothing_to_learn_from_gets_a_sentence(call, lesson, tmp_path, annotatio
     arguments = ["--annotations", tmp_path / "other.json", "--base", "none", "--epochs", 1]
     outcome = call("train", *lesson, *arguments, "--output", tmp_path / "m.safetensors")
     assert outcome.status == 2
-    assert re.search(words, outcome.errors[0])
+    assert words in outcome.errors[0]
     assert not (tmp_path / "m.safetensors").exists()
 
 

@@ -71,6 +71,10 @@ def test_a_folder_goes_with_a_file_by_name_and_plane(folder, tmp_path):
     assert "b.png" in pairs.notes[0]
 
 
+def test_the_first_position_of_a_single_plane_may_be_named_or_not(folder):
+    assert seen(pair_up(folder, {"b.png#t=0,z=0": boxes(2)})) == {"b.png#t=0,z=0": (2, [2.0])}
+
+
 def test_an_empty_plane_is_an_image_without_objects(folder):
     pairs = pair_up(folder, {"a.png": boxes(1), "b.png": Detections.empty(("cell",))})
     assert [len(part) for part in pairs.annotations] == [1, 0]
@@ -94,6 +98,7 @@ def test_notes_on_the_annotations_are_passed_on(folder):
         ({}, "name no images"),
         ({"movie.tif": boxes(1)}, "'movie.tif#t=2'"),
         ({"movie.tif#t=3": boxes(1)}, "is not a plane of that image"),
+        ({"a.png#t=3": boxes(1)}, "is not a plane of that image"),
         ({"day 1/a.png": boxes(1)}, "may be a.png or day 2/a.png"),
         ([boxes(1)], "by name"),
         ({"a.png": [[1, 2, 3, 4]]}, "of type list, not Detections"),

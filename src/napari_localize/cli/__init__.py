@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
@@ -46,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A file name that the terminal cannot show must not end the program.
             stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in arguments
+    if argv is None:
+        # A cluster that ends a job by this signal finds no half-written files either.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         args = _parser().parse_args(arguments)
         status: int = args.run(args)

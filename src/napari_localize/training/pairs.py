@@ -131,10 +131,10 @@ def _plane_at(
     key = tuple(sorted(position.items()))
     if key in planes:
         return planes[key]
-    if len(planes) == 1 and (not position or () in planes):
+    if len(planes) == 1 and not any(position.values()):
         return next(iter(planes.values()))
     example = plane_name(split_plane_name(wanted)[0], dict(list(planes)[-1]))
-    raise UserError(f"{wanted!r} is not a plane of that image; it has {len(planes)}, up to {example!r}.")
+    raise UserError(f"{wanted!r} is not a plane of that image, whose last one is {example!r}; mend the annotations.")
 
 
 def _only_plane(name: str, image: Any) -> PlaneSource:
