@@ -74,7 +74,8 @@ def predict(
     threshold : float, optional
         Lowest score of a returned box; by default the one in the model card.
     object_diameter : float, optional
-        Typical sqrt(width x height) of the objects, in pixels; by default it is found from the image.
+        Typical sqrt(width x height) of the objects, in pixels; by default it is found from the image,
+        one for all planes of a stack.
     pixel_size : float, optional
         Micrometres per pixel, which gives the object diameter when the model card knows its own.
     channel : int, optional
@@ -112,13 +113,14 @@ def predict(
     planes = list(planes_of(image, axes))
 
     from napari_localize.models import localizer
-    from napari_localize.models.predict import predict_plane
+    from napari_localize.models.predict import predict_plane, settings_for_stack
 
     if isinstance(model, localizer.Model):
         loaded = localizer.load_model(model, device=device)
     else:
         path = find_model(model)
         loaded = _load_once(path, path.stat().st_mtime_ns, device)
+    settings = settings_for_stack(loaded, [plane for _, plane in planes], settings)
     found = {
         tuple(position.values()): predict_plane(loaded, plane, settings, on_event=on_event)
         for position, plane in planes

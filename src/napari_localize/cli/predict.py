@@ -120,12 +120,13 @@ class _Job:
         self, name: str, path: Path, index: int, progress: Progress
     ) -> tuple[dict[str, Detections], dict[str, tuple[int, int]], list[dict[str, Any]]]:
         from napari_localize.formats.images import open_image
-        from napari_localize.models.predict import predict_plane
+        from napari_localize.models.predict import predict_plane, settings_for_stack
 
         image = open_image(path, self.axes)
         for note in image.notes:
             say(note)
         planes = list(image.planes())
+        settings = settings_for_stack(self.model, [plane for _, plane in planes], self.settings)
         found, sizes, summaries = {}, {}, []
         for number, (position, plane) in enumerate(planes):
             diameter: float | None = None
@@ -141,7 +142,7 @@ class _Job:
                     self.remarks.add(event["text"])
                     say(event["text"])
 
-            boxes = predict_plane(self.model, plane, self.settings, on_event=on_event)
+            boxes = predict_plane(self.model, plane, settings, on_event=on_event)
             key = plane_name(name, position)
             found[key], sizes[key] = boxes, plane.shape[:2]
             summary = {"boxes": len(boxes), "counts": boxes.counts(), "object_diameter": diameter}

@@ -28,10 +28,11 @@ def prepare() -> str:
 
 def predict(task: Task) -> list[Detections]:
     """Find the objects of each plane."""
-    from napari_localize.models.predict import predict_plane
+    from napari_localize.models.predict import predict_plane, settings_for_stack
 
     settings = PredictSettings(**task.arguments["settings"])
     model = _model(task.arguments["model"], settings.device)
+    settings = settings_for_stack(model, task.planes, settings, should_stop=task.should_stop)
     device = model.device
     regions = task.arguments["regions"] or [None] * len(task.planes)
     results = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -42,6 +42,9 @@ LARGEST_READ = 6144
 ZOOM_RANGE = (1 / 32, 8.0)
 
 BATCH_SIZE = {"cpu": 1, "cuda": 8, "mps": 4}
+
+PLANES_FOR_DIAMETER = 3
+"""Planes of a stack on which its object diameter is found."""
 
 OnEvent = Callable[[dict[str, Any]], None]
 Found = TypeVar("Found")
@@ -96,6 +99,30 @@ def predict_plane(
     return run.all_tiles(FLOOR if full else max(threshold, FLOOR))
 
 
+def settings_for_stack(
+    model: Model,
+    planes: Sequence[PlaneSource],
+    settings: PredictSettings,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+) -> PredictSettings:
+    """Settle one object diameter for all planes of a stack, so that neighbours are not looked at differently.
+
+    It is the median of what is found on a few planes spread over the stack. Settings that leave nothing to
+    be found, and those for a single plane, are returned as they are.
+    """
+    if len(planes) < 2 or settings.object_diameter is not None or settings.pixel_size is not None:
+        return settings
+    chosen = np.unique(np.linspace(0, len(planes) - 1, PLANES_FOR_DIAMETER).round().astype(int)).tolist()
+    found: list[float] = []
+    for index in chosen:
+        whole = _check_region(planes[index], None)
+        run = _Run(model, planes[index], whole, settings, lambda event: None, should_stop or (lambda: False))
+        run.tell = lambda event: found.append(event["object_diameter"]) if event.get("object_diameter") else None
+        run.find_zoom()
+    return replace(settings, object_diameter=float(np.median(found))) if found else settings
+
+
 @dataclass
 class _Run:
     """One prediction under way."""
@@ -118,7 +145,7 @@ class _Run:
         wanted = self.model.card.object_diameter
         diameter, text = self.settings.object_diameter, ""
         if diameter is not None:
-            text = f"Object diameter: {diameter:.0f} px, as given."
+            text = f"Object diameter: {diameter:.0f} px."
         elif self.settings.pixel_size is not None:
             known = self.model.card.pixel_size
             if known is None:

@@ -32,7 +32,7 @@ class SizePicker(QWidget):
         self._number.setToolTip(tooltip)
         self._number.setValue(remembered_number("object diameter", 30.0))
         take = button(
-            "From the selected box",
+            "From box",
             "Take the diameter of the box that is selected in a Shapes layer.",
             self.from_box,
             FROM_BOX_KEY,

@@ -62,7 +62,6 @@ class _Run:
     reference: str
     classes: tuple[str, ...]
     preview: Preview
-    diameters: list[float] = field(default_factory=list)
     waiting: dict[tuple[int, ...], Detections] = field(default_factory=dict)
     done: int = 0
     found: int = 0
@@ -263,13 +262,7 @@ class LocalizeWidget(Dock):
             part = news["done"] / max(news["total"], 1)
             self.progress.update_to(plane + part, len(run.planes))
         elif kind == "diameter":
-            if news["object_diameter"] is not None:  # as on a plane without objects
-                run.diameters.append(float(news["object_diameter"]))
-            text = escape(str(news["text"]))
-            if len(run.planes) > 1 and run.diameters:
-                low, high = min(run.diameters), max(run.diameters)
-                text = f"Typical object diameter: {low:.0f} to {high:.0f} px on {len(run.diameters)} planes."
-            self.size.say_found(text)
+            self.size.say_found(escape(str(news["text"])))
         elif kind == "boxes":
             run.preview.add(run.planes[plane].index, news["detections"])
         elif kind == "plane":
