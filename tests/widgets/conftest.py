@@ -98,10 +98,12 @@ def dock(viewer: Any, engine: Engine) -> Callable[[type], Any]:
 
 
 @pytest.fixture
-def finish(qtbot: Any) -> Callable[[Any], None]:
+def until(qtbot: Any) -> Callable[[Callable[[], Any]], None]:
+    """Let the window work until something is so."""
+    return lambda condition: qtbot.waitUntil(condition, timeout=PATIENCE)
+
+
+@pytest.fixture
+def finish(until: Callable[..., None]) -> Callable[[Any], None]:
     """Wait until the job of a dock is over."""
-
-    def wait(widget: Any) -> None:
-        qtbot.waitUntil(lambda: not widget.busy, timeout=PATIENCE)
-
-    return wait
+    return lambda widget: until(lambda: not widget.busy)

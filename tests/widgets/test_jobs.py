@@ -45,36 +45,36 @@ def runner(qtbot):
     return runner
 
 
-def test_news_come_in_order_and_the_result_last(runner, qtbot):
+def test_news_come_in_order_and_the_result_last(runner, until):
     work = Work("result")
     runner.start(work.begin)
     assert runner.busy
     with pytest.raises(RuntimeError, match="running already"):
         runner.start(work.begin)
     work.may_end.set()
-    qtbot.waitUntil(lambda: not runner.busy)
+    until(lambda: not runner.busy)
     assert runner.heard == [*range(500), ("finished", "result")]
 
 
 @pytest.mark.parametrize("error", [UserError("mend it."), RuntimeError("it broke."), ValueError()])
-def test_a_failure_is_one_sentence(runner, qtbot, error):
+def test_a_failure_is_one_sentence(runner, error, until):
     work = Work(error)
     work.may_end.set()
     runner.start(work.begin)
-    qtbot.waitUntil(lambda: not runner.busy)
+    until(lambda: not runner.busy)
     assert runner.heard[-1] == ("failed", str(error) or "ValueError")
 
 
-def test_a_job_that_cannot_even_begin_fails(runner, qtbot):
+def test_a_job_that_cannot_even_begin_fails(runner, until):
     def begin(on_event):
         raise UserError("no engine.")
 
     runner.start(begin)
-    qtbot.waitUntil(lambda: not runner.busy)
+    until(lambda: not runner.busy)
     assert runner.heard == [("failed", "no engine.")]
 
 
-def test_cancel_is_obeyed_also_before_the_job_has_begun(runner, qtbot):
+def test_cancel_is_obeyed_also_before_the_job_has_begun(runner, until):
     work, may_begin = Work(), threading.Event()
 
     def begin(on_event):
@@ -84,12 +84,12 @@ def test_cancel_is_obeyed_also_before_the_job_has_begun(runner, qtbot):
     runner.start(begin)
     runner.cancel()
     may_begin.set()
-    qtbot.waitUntil(lambda: not runner.busy)
+    until(lambda: not runner.busy)
     assert work.cancelled.is_set()
     assert runner.heard[-1] == "cancelled"
 
 
-def test_of_an_abandoned_job_nothing_more_is_heard(runner, qtbot):
+def test_of_an_abandoned_job_nothing_more_is_heard(runner, until):
     work, next_work = Work(), Work("second")
     runner.start(work.begin)
     runner.abandon()
@@ -98,14 +98,14 @@ def test_of_an_abandoned_job_nothing_more_is_heard(runner, qtbot):
     runner.heard.clear()
     next_work.may_end.set()
     runner.start(next_work.begin)
-    qtbot.waitUntil(lambda: not runner.busy)
+    until(lambda: not runner.busy)
     assert runner.heard == [*range(500), ("finished", "second")]
 
 
-def test_a_runner_that_goes_away_cancels_its_job(qtbot):
+def test_a_runner_that_goes_away_cancels_its_job(until):
     work = Work()
     runner = JobRunner()
     runner.start(work.begin)
     runner.deleteLater()
     del runner
-    qtbot.waitUntil(work.cancelled.is_set)
+    until(work.cancelled.is_set)

@@ -51,17 +51,17 @@ def test_a_run_gives_one_box_for_each_object_and_hides_the_faint_one(widget, vie
     assert not widget.progress.isVisible()
 
 
-def test_score_and_size_act_on_what_was_found_without_running_again(widget, viewer, squares, finish, engine, qtbot):
+def test_score_and_size_act_on_what_was_found_without_running_again(widget, viewer, squares, finish, engine, until):
     viewer.add_image(squares, name="cells")
     widget.run()
     finish(widget)
     engine.release()
     boxes = box_layer(boxes_layer(viewer))
     widget.filter.score_slider.setValue(0.1)
-    qtbot.waitUntil(lambda: len(boxes.detections()) == 5)
+    until(lambda: len(boxes.detections()) == 5)
     widget.filter.size_slider.setValue((0, 12**0.5))
-    qtbot.waitUntil(lambda: len(boxes.detections()) == 3)
-    qtbot.waitUntil(lambda: "3</b> shown of 5" in widget.filter.counts.text())
+    until(lambda: len(boxes.detections()) == 3)
+    until(lambda: "3</b> shown of 5" in widget.filter.counts.text())
     assert not engine.running
 
 
@@ -83,7 +83,7 @@ def test_running_again_leaves_the_boxes_of_a_person_alone(widget, viewer, square
     assert "judged" in widget.status.text()
 
 
-def test_all_planes_of_a_stack_get_boxes_on_their_own_plane(widget, viewer, squares, finish, qtbot):
+def test_all_planes_of_a_stack_get_boxes_on_their_own_plane(widget, viewer, squares, finish, until):
     stack = np.stack([squares, np.zeros_like(squares), squares[::-1]])
     viewer.add_image(stack, name="movie")
     widget.scope.all.setChecked(True)
@@ -92,7 +92,7 @@ def test_all_planes_of_a_stack_get_boxes_on_their_own_plane(widget, viewer, squa
     boxes = box_layer(boxes_layer(viewer))
     assert [len(boxes.detections((t,))) for t in range(3)] == [4, 0, 4]
     viewer.dims.set_point(0, 1)
-    qtbot.waitUntil(lambda: "0</b> shown of 0" in widget.filter.counts.text())
+    until(lambda: "0</b> shown of 0" in widget.filter.counts.text())
     assert "8 of 10" in widget.filter.whole.text()
 
 
@@ -157,12 +157,14 @@ def test_a_layer_of_another_kind_is_named_and_the_image_is_used(widget, viewer, 
     assert "cells boxes" in viewer.layers
 
 
-@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
-def test_an_image_of_complex_numbers_is_refused_before_anything_starts(widget, viewer, messages, engine):
-    viewer.add_image(np.ones((8, 8), np.complex64), name="waves")
+def test_a_view_beside_the_image_is_refused_before_anything_starts(widget, viewer, squares, messages, engine):
+    viewer.add_image(squares, name="cells")
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    camera.center, camera.zoom = (5000, 10), 40
+    widget.scope.view.setChecked(True)
     widget.run()
     assert len(messages()) == 1
-    assert "waves" in messages()[0]
+    assert "nothing of 'cells'" in messages()[0]
     assert not widget.busy
     assert not engine.running
 
@@ -178,11 +180,11 @@ def test_the_diameter_is_taken_from_the_selected_box(widget, viewer, squares, me
     assert widget.size.diameter == pytest.approx(20)
 
 
-def test_cancel_stops_the_run_and_the_next_one_works(widget, viewer, squares, finish, qtbot):
+def test_cancel_stops_the_run_and_the_next_one_works(widget, viewer, squares, finish, until):
     viewer.add_image(squares, name="cells")
     widget.model.choose("slow@1")
     widget.run()
-    qtbot.waitUntil(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers), timeout=60_000)
+    until(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers))
     assert viewer.layers.selection.active.name == "cells"
     widget.cancel()
     finish(widget)
@@ -210,11 +212,11 @@ def test_a_failure_is_one_message_and_the_next_run_works(widget, viewer, squares
     assert len(messages()) == 1
 
 
-def test_closing_the_dock_in_mid_run_stops_it(widget, viewer, squares, engine, qtbot):
+def test_closing_the_dock_in_mid_run_stops_it(widget, viewer, squares, engine, until):
     viewer.add_image(squares, name="cells")
     widget.model.choose("slow@1")
     widget.run()
-    qtbot.waitUntil(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers), timeout=60_000)
+    until(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers))
     viewer.window.remove_dock_widget(widget)
     assert not widget.busy
     assert [layer.name for layer in viewer.layers] == ["cells"]
@@ -223,11 +225,11 @@ def test_closing_the_dock_in_mid_run_stops_it(widget, viewer, squares, engine, q
     viewer.add_image(squares)  # nothing listens any more
 
 
-def test_closing_the_window_in_mid_run_stops_it(widget, viewer, squares, engine, qtbot):
+def test_closing_the_window_in_mid_run_stops_it(widget, viewer, squares, engine, until):
     viewer.add_image(squares, name="cells")
     widget.model.choose("slow@1")
     widget.run()
-    qtbot.waitUntil(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers), timeout=60_000)
+    until(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers))
     viewer.close()
     engine.predict([ArrayPlane(squares)], "plain", PredictSettings()).result(timeout=60)
 

@@ -4,7 +4,7 @@ from napari_localize.plugin.boxes import box_layer
 from napari_localize.widgets.loop import LoopWidget
 
 
-def test_the_tabs_follow_the_loop_and_lead_back_to_its_start(dock, viewer, squares, finish, qtbot):
+def test_the_tabs_follow_the_loop_and_lead_back_to_its_start(dock, viewer, squares, finish, until):
     viewer.add_image(squares, name="cells")
     loop = dock(LoopWidget)
     assert [loop.tabText(index).split()[-1] for index in range(3)] == ["Localize", "Review", "Retrain"]
@@ -15,7 +15,7 @@ def test_the_tabs_follow_the_loop_and_lead_back_to_its_start(dock, viewer, squar
     boxes = box_layer(viewer.layers["cells boxes"])
     boxes.finish(())
     loop.setCurrentWidget(loop.retrain)
-    qtbot.waitUntil(loop.retrain.train_button.isEnabled, timeout=60_000)
+    until(loop.retrain.train_button.isEnabled)
     loop.retrain.train()
     finish(loop.retrain)
     loop.retrain.comparison.name.setText("mine")

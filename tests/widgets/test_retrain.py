@@ -55,22 +55,22 @@ def test_with_nothing_to_learn_from_the_next_step_is_said(widget, add_boxes, mes
     assert not widget.busy
 
 
-def test_finished_planes_of_all_images_are_learned_from(widget, add_boxes, qtbot):
+def test_finished_planes_of_all_images_are_learned_from(widget, add_boxes, until):
     first, second = add_boxes("a"), add_boxes("b")
     add_boxes("c")
     first.reject([next(iter(first.shown()))])
     first.finish(())
     second.finish(())
-    qtbot.waitUntil(lambda: "2</b> finished planes" in widget.material.text())
+    until(lambda: "2</b> finished planes" in widget.material.text())
     assert "7</b> boxes (small 3, large 4), 1 rejected" in widget.material.text()
     first.unfinish(())
-    qtbot.waitUntil(lambda: "1</b> finished plane," in widget.material.text())
+    until(lambda: "1</b> finished plane," in widget.material.text())
 
 
-def test_without_a_finished_plane_judged_boxes_are_used_and_the_catch_is_said(widget, add_boxes, qtbot):
+def test_without_a_finished_plane_judged_boxes_are_used_and_the_catch_is_said(widget, add_boxes, until):
     boxes = add_boxes("cells")
     boxes.accept(list(boxes.shown())[:1])
-    qtbot.waitUntil(lambda: "1</b> plane with judged boxes, <b>1</b> boxes" in widget.material.text())
+    until(lambda: "1</b> plane with judged boxes, <b>1</b> boxes" in widget.material.text())
     assert "No plane is finished" in widget.material.text()
     assert widget.train_button.isEnabled()
 
@@ -128,11 +128,11 @@ def test_a_new_model_waits_for_the_choice_also_when_the_dock_was_closed(trained,
     assert "0.86" in again.comparison.text()
 
 
-def test_cancel_offers_what_was_learned_so_far(widget, add_boxes, finish, qtbot):
+def test_cancel_offers_what_was_learned_so_far(widget, add_boxes, finish, until):
     add_boxes("cells").finish(())
     widget.base.choose("slow@1")
     widget.train()
-    qtbot.waitUntil(lambda: len(widget.curve.points["train"]) == 4, timeout=60_000)
+    until(lambda: len(widget.curve.points["train"]) == 4)
     widget.cancel()
     assert not widget.cancel_button.isEnabled()
     finish(widget)
@@ -155,11 +155,11 @@ def test_a_failure_is_one_message_and_the_next_training_works(widget, add_boxes,
     assert len(messages()) == 1
 
 
-def test_closing_the_dock_in_mid_training_stops_it(widget, add_boxes, viewer, qtbot):
+def test_closing_the_dock_in_mid_training_stops_it(widget, add_boxes, viewer, until):
     add_boxes("cells").finish(())
     widget.base.choose("slow@1")
     widget.train()
-    qtbot.waitUntil(lambda: len(widget.curve.points["train"]) == 4, timeout=60_000)
+    until(lambda: len(widget.curve.points["train"]) == 4)
     viewer.window.remove_dock_widget(widget)
     assert not widget.busy
     viewer.layers.clear()
@@ -176,8 +176,8 @@ def test_time_and_its_unit_are_remembered(widget, viewer, qtbot):
     again.close_down()
 
 
-def test_the_curve_follows_the_theme(trained, viewer, qtbot):
-    qtbot.waitUntil(lambda: trained.curve.canvas is not None)
+def test_the_curve_follows_the_theme(trained, viewer, until):
+    until(lambda: trained.curve.canvas is not None)
     dark = trained.curve.canvas.figure.get_facecolor()
     viewer.theme = "light"
     assert trained.curve.canvas.figure.get_facecolor() != dark
