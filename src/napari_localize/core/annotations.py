@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from napari_localize.core.detections import Detections
 
@@ -21,6 +21,8 @@ class Annotations(Mapping[str, Detections]):
         The joint class list; by default the classes in order of first appearance.
     notes : sequence of str, optional
         Sentences on what was mended or left out when a file was read; to be shown to the user.
+    reviewed : iterable of str, optional
+        Planes of which a person has said that everything on them is right.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class Annotations(Mapping[str, Detections]):
         sizes: Mapping[str, tuple[int, int]] | None = None,
         class_names: Sequence[str] | None = None,
         notes: Sequence[str] = (),
+        reviewed: Iterable[str] = (),
     ) -> None:
         if class_names is None:
             class_names = tuple(dict.fromkeys(name for plane in planes.values() for name in plane.class_names))
@@ -39,6 +42,7 @@ class Annotations(Mapping[str, Detections]):
         }
         self.sizes: dict[str, tuple[int, int]] = dict(sizes or {})
         self.notes: list[str] = list(notes)
+        self.reviewed: frozenset[str] = frozenset(reviewed)
 
     def __getitem__(self, name: str) -> Detections:
         return self._planes[name]

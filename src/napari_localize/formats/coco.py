@@ -2,7 +2,7 @@
 
 Beyond the standard, an annotation may have ``score`` (absent: made by a person), ``origin``, ``state`` and
 ``box_id`` (the box's id within its plane, where it differs from the annotation's ``id``, which must be unique
-in the file), and an image of a stack has ``"plane": {"t": 3}``. Annotations that are only ``keypoints`` get the
+in the file), an image of a stack has ``"plane": {"t": 3}``, and one that a person has finished ``"reviewed": true``. Annotations that are only ``keypoints`` get the
 box around their visible points, or a square of a nominal size around a single one. Regions with ``iscrowd``
 are not single objects and are left out. Lists of results, which name neither images nor classes, are read with
 the data set that they belong to.
@@ -71,6 +71,8 @@ def write(path: Path, data: Annotations) -> None:
             image["height"], image["width"] = data.sizes[name]
         if position:
             image["plane"] = position
+        if name in data.reviewed:
+            image["reviewed"] = True
         images.append(json.dumps(image))
         corners = part.boxes.astype(np.float64)
         xywh = rounded(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]), part.boxes)
@@ -158,7 +160,10 @@ def _annotations(
         note(notes, f"Boxes left out because {reason}", count)
     if points:
         _square_points(table, points, point_size, notes)
-    return assemble(table, names, class_names, sizes, notes)
+    result = assemble(table, names, class_names, sizes, notes)
+    done = {_key(image["id"]) for image in _list(head, "images", data_set) if image.get("reviewed") is True}
+    result.reviewed = frozenset(names[images[key]] for key in done)
+    return result
 
 
 def _images(head: dict[str, Any], path: Path) -> tuple[dict[Any, int], list[str], dict[str, tuple[int, int]]]:

@@ -71,7 +71,7 @@ class BoxLayer:
         self._applying = False
         self._timer: Any = None
         rows = read_rows(layer)
-        self._table, ids = take_over(layer, rows)
+        self._table, ids = take_over(layer.metadata.get(METADATA, {}), rows)
         self._last = rows
         self._write(rows, ids)
         layer.events.data.connect(self._on_event)

@@ -7,6 +7,7 @@ pixel edges from 0 to H. Nothing outside this module knows about that, nor about
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -245,6 +246,11 @@ def axis_names(layer: Layer, leading: int) -> tuple[str, ...]:
     letters = [label[0].lower() if label[:1].isalpha() and not label.startswith("axis ") else "" for label in labels]
     if len(letters) == leading and all(letters) and len({*letters, "y", "x"}) == leading + 2:
         return tuple(letters)
+    return usual_axes(leading)
+
+
+def usual_axes(leading: int) -> tuple[str, ...]:
+    """Return letters for leading axes that have no names of their own: position, time, depth."""
     usual = "abcdefgptz"
     return tuple(usual[len(usual) - leading :])
 
@@ -310,6 +316,7 @@ def new_box_layer(
         "classes": list(class_names),
         "image": {
             "name": image.name,
+            "file": Path(str(image.source.path)).name if image.source.path else None,
             "size": [height, width],
             "planes": leading[1:] if drop == 0 else leading,
             "axes": list(axis_names(image, len(leading))[1 if drop == 0 else 0 :]),

@@ -215,8 +215,15 @@ def save_metadata(layer: Shapes, table: BoxTable) -> None:
         layer.metadata[METADATA] = new
 
 
-def take_over(layer: Shapes, rows: Rows) -> tuple[BoxTable, list[int]]:
+def take_over(metadata: Mapping[str, Any], rows: Rows) -> tuple[BoxTable, list[int]]:
     """Make a table of what a layer holds.
+
+    Parameters
+    ----------
+    metadata : mapping
+        What `save_metadata` noted, if it did.
+    rows : Rows
+        The shapes of the layer.
 
     Returns
     -------
@@ -225,7 +232,6 @@ def take_over(layer: Shapes, rows: Rows) -> tuple[BoxTable, list[int]]:
     ids : list of int
         Which box each shape is; `NEW` for shapes without an area.
     """
-    metadata = layer.metadata.get(METADATA, {})
     names = list(metadata.get("classes", ())) or (["object"] if not any(rows.labels) else [])
     finished = frozenset(tuple(int(i) for i in plane) for plane in metadata.get("finished", ()))
     table = BoxTable(class_colors(names, metadata.get("colors")), finished)

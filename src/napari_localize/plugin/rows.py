@@ -19,6 +19,8 @@ from napari_localize.plugin.layers import COLUMNS, vertices_to_boxes
 from napari_localize.plugin.table import BoxTable, Changes, edited_state
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Shapes
     from numpy.typing import NDArray
 
@@ -75,10 +77,13 @@ class Rows:
 
 def read_rows(layer: Shapes) -> Rows:
     """Read all shapes of a layer with their features."""
-    shapes = layer.data
-    boxes, indices, exact = vertices_to_boxes(shapes, layer.ndim)
-    exact &= np.array([str(kind) == "rectangle" for kind in layer.shape_type], bool)
-    features = layer.features
+    return rows_of(layer.data, layer.shape_type, layer.features, layer.ndim)
+
+
+def rows_of(shapes: Sequence[NDArray[Any]], kinds: Sequence[str], features: Any, ndim: int) -> Rows:
+    """Read shapes that need not be in a layer, with their table of features."""
+    boxes, indices, exact = vertices_to_boxes(shapes, ndim)
+    exact &= np.array([str(kind) == "rectangle" for kind in kinds], bool)
     n = len(shapes)
     aligned = len(features) == n
     columns = {name: list(features[name]) if aligned and name in features else [None] * n for name in COLUMNS}

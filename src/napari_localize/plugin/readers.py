@@ -1,0 +1,48 @@
+"""Opening annotation files as layers of boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_localize.plugin.files import LayerData
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Return the reader when all files are annotation files by their content, else None."""
+    from napari_localize.formats import find_format
+
+    paths = [path] if isinstance(path, str) else path
+    return read_boxes if paths and all(find_format(one) is not None for one in paths) else None
+
+
+def read_boxes(path: str | list[str]) -> list[LayerData]:
+    """Read annotation files as layers of boxes.
+
+    What was mended or left out is said in a notification.
+
+    Raises
+    ------
+    UserError
+        When a file cannot be read.
+    """
+    from napari.utils.notifications import show_warning
+
+    from napari_localize.formats import read_annotations
+    from napari_localize.plugin.files import MOST_BOXES, to_layers
+
+    layers: list[LayerData] = []
+    for one in [path] if isinstance(path, str) else path:
+        annotations = read_annotations(one)
+        name = Path(one).name
+        parts = to_layers(annotations, name)
+        notes = list(annotations.notes)
+        if parts[0][2] == "points":
+            number = sum(map(len, annotations.values()))
+            notes.append(f"{number} boxes are more than {MOST_BOXES}, so they are shown as points")
+        if notes:
+            show_warning(f"{name}: " + "; ".join(note.rstrip(".") for note in notes) + ".")
+        layers += parts
+    return layers

@@ -1,0 +1,29 @@
+"""Saving a layer of boxes with napari's File menu.
+
+A file has the boxes that the layer shows, and those hidden ones that a person has judged, such as the
+rejected. Guesses of a model that the filter hides are not written: nobody has seen them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def write_coco(path: str, data: Sequence[Any], meta: Mapping[str, Any]) -> list[str]:
+    """Write the boxes of a shapes layer as a COCO data set; also an empty layer."""
+    return _write(path, data, meta, "coco")
+
+
+def write_csv(path: str, data: Sequence[Any], meta: Mapping[str, Any]) -> list[str]:
+    """Write the boxes of a shapes layer as a table; also an empty layer."""
+    return _write(path, data, meta, "csv")
+
+
+def _write(path: str, data: Sequence[Any], meta: Mapping[str, Any], name: str) -> list[str]:
+    from napari_localize.formats import write_annotations
+    from napari_localize.plugin.files import to_annotations
+
+    # napari's dialog has asked already whether an existing file is to be replaced.
+    write_annotations(path, to_annotations(data, meta), format=name, overwrite=True)
+    return [path]
