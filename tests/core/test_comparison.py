@@ -16,7 +16,8 @@ def metrics(ap50: float, f1: float) -> dict[str, float]:
         ((0.70, 0.70), (0.80, 0.69), "better"),
         ((0.80, 0.78), (0.70, 0.70), "worse"),
         ((0.80, 0.80), (0.81, 0.79), "about the same"),
-        ((0.80, 0.80), (0.90, 0.70), "about the same"),
+        ((0.80, 0.80), (0.90, 0.70), "mixed"),
+        ((0.62, 0.30), (0.30, 0.41), "mixed"),
     ],
 )
 def test_the_word_follows_both_measures(old, new, word):

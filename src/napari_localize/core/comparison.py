@@ -16,7 +16,7 @@ class Verdict(NamedTuple):
     """Which of two models to prefer, and how sure one can be of it."""
 
     word: str
-    """``better``, ``worse``, ``about the same``, or nothing where there is nothing to compare."""
+    """``better``, ``worse``, ``about the same``, ``mixed``, or nothing where there is nothing to compare."""
     sentence: str
 
 
@@ -44,8 +44,6 @@ def verdict(old: Mapping[str, float] | None, new: Mapping[str, float], n_planes:
     elif max(changes) < SMALL:
         word = "worse"
     else:
-        return Verdict(
-            "about the same",
-            f"On {measured} one of AP50 and F1 is better and the other worse.{doubt}",
-        )
+        up, down = ("AP50", "F1") if changes[0] > 0 else ("F1", "AP50")
+        return Verdict("mixed", f"On {measured} {up} is better and {down} is worse.{doubt}")
     return Verdict(word, f"The new model is {word} on {measured}.{doubt}")

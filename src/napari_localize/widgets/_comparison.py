@@ -13,7 +13,7 @@ from napari_localize.core.comparison import verdict
 from napari_localize.widgets._parts import button, hint, line, row, say, titled
 
 KEEP_KEY, DISCARD_KEY = "Ctrl+Shift+K", "Ctrl+Shift+D"
-_COLOURS = {"better": "#2DB48E", "worse": "#E69F00", "about the same": "#56B4E9"}
+_COLOURS = {"better": "#2DB48E", "worse": "#E69F00", "about the same": "#56B4E9", "mixed": "#56B4E9"}
 _COLUMNS = ("AP50", "F1", "count_error")
 
 

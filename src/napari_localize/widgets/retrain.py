@@ -281,7 +281,7 @@ class RetrainWidget(Dock):
 
     def _on_cancelled(self) -> None:
         self._end_run()
-        say(self.status, "Cancelled before anything was learned.")
+        say(self.status, "Cancelled; there is nothing to keep.")
 
     def _end_run(self) -> None:
         self.cancel_button.setEnabled(False)
