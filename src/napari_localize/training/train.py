@@ -42,6 +42,9 @@ DEFAULT_SECONDS = 60.0
 CHECKS = 6
 """How often a training is validated."""
 
+PLANES_AFTER_CANCEL = 4
+"""Validation planes that a cancelled training is compared on."""
+
 EPOCH_CROPS = 16
 """Crops taken from each plane in an epoch."""
 
@@ -184,6 +187,9 @@ class _Training:
         started, next_check, fraction = time.monotonic(), 1 / CHECKS, 0.0
         self.tell({"event": "message", "text": f"Training. {model.device_text}"})
         with Optimisation(model.network, train, recipe, model.device, settings.seed) as training:
+            if self._base_answers(model):
+                # The base is the first candidate, so that a training that only does harm changes nothing.
+                self._validate(training.average, model, validation)
             while fraction < 1 and not self.should_stop():
                 loss = training.step(fraction)
                 elapsed = time.monotonic() - started
@@ -203,8 +209,15 @@ class _Training:
                 self.best = copy.deepcopy(training.average.state_dict())
         return fraction < 1
 
-    def _validate(self, average: HeatmapNetwork, model: Model, validation: list[TrainingPlane]) -> float:
-        """AP50 of the weights as they are now; they are kept if they are the best so far."""
+    def _base_answers(self, model: Model) -> bool:
+        """Whether the base's weights already mean the classes that are learnt."""
+        if self.base is None:
+            return False
+        known, wanted = self.base.card.classes, model.card.classes
+        return set(wanted) <= set(known) or len(known) == len(wanted) == 1
+
+    def _validate(self, average: HeatmapNetwork, model: Model, validation: list[TrainingPlane]) -> float | None:
+        """AP50 of the weights as they are now, None if it is stopped; they are kept if they are the best so far."""
         now = Model(copy.deepcopy(average), model.card, "cpu")
         now.move_to(model.device)
         predicted, true = [], []
@@ -214,7 +227,10 @@ class _Training:
             bottom, right = min(height, VALIDATION_SIDE), min(width, VALIDATION_SIDE)
             source = ArrayPlane(plane.pixels.permute(1, 2, 0).numpy()[:bottom, :right])
             settings = PredictSettings(object_diameter=plane.diameter, threshold=FLOOR)
-            predicted.append(predict_plane(now, source, settings))
+            try:
+                predicted.append(predict_plane(now, source, settings, should_stop=self.should_stop))
+            except Cancelled:
+                return None
             boxes = Detections(plane.boxes.numpy(), plane.labels.numpy(), class_names=names)
             true.append(boxes.clip(bottom, right))
         ap50 = float(np.nan_to_num(summarize(predicted, true)["AP50"]))
@@ -226,8 +242,10 @@ class _Training:
     def _compare(
         self, model: Model, planes: Sequence[PlaneSource], boxes: Sequence[Detections], split: Split
     ) -> dict[str, Any]:
-        true = [boxes[index] for index in split.validation]
-        sources = [planes[index] for index in split.validation]
+        # After a cancel somebody is waiting; a few planes tell enough to decide whether to keep the model.
+        chosen = split.validation[:PLANES_AFTER_CANCEL] if self.should_stop() else split.validation
+        true = [boxes[index] for index in chosen]
+        sources = [planes[index] for index in chosen]
         settings = PredictSettings(threshold=FLOOR)
         found = [predict_plane(model, source, settings) for source in sources]
         model.card.threshold = float(np.clip(best_threshold(found, true), FLOOR, 0.95))
@@ -247,7 +265,7 @@ class _Training:
                 names = tuple(dict.fromkeys([*model.card.classes, *self.base.card.classes]))
                 before = [x.with_classes(names) for x in before]
             old = measure(before, true, self.base.card.threshold)
-        return {"planes": [self.names[i] for i in split.validation], "old": old, "new": new, "note": note}
+        return {"planes": [self.names[i] for i in chosen], "old": old, "new": new, "note": note}
 
     def _describe(
         self,
