@@ -79,7 +79,11 @@ def _info(args: argparse.Namespace) -> None:
 def _import(args: argparse.Namespace) -> None:
     from napari_localize.models.registry import import_model
 
-    _tell(args, "imported", [import_model(args.file, args.name)])
+    entry = import_model(args.file, args.name)
+    if args.json:
+        result_json({"imported": [_summary(entry)]})
+    else:
+        result(f"{entry.reference} was imported: {entry.path}")
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -97,15 +101,12 @@ def _export(args: argparse.Namespace) -> None:
 def _remove(args: argparse.Namespace) -> None:
     from napari_localize.models.registry import remove_model
 
-    _tell(args, "removed", remove_model(args.name))
-
-
-def _tell(args: argparse.Namespace, done: str, entries: list[ModelEntry]) -> None:
+    removed = remove_model(args.name)
     if args.json:
-        result_json({done: [_summary(entry) for entry in entries]})
+        result_json({"removed": [str(path) for path in removed]})
         return
-    for entry in entries:
-        result(f"{entry.reference} was {done}: {entry.path}")
+    for path in removed:
+        result(f"{path.stem} was removed: {path}")
 
 
 def _summary(entry: ModelEntry) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
@@ -17,6 +17,9 @@ HEADER_KEY = "napari_localize"
 
 PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files of torch.save and pickle begin."""
+
+
+Size = Annotated[float, Field(gt=0, lt=10_000)]
 
 
 class ModelCard(BaseModel):
@@ -58,9 +61,9 @@ class ModelCard(BaseModel):
     description: str = ""
     architecture: dict[str, Any]
     classes: list[str] = Field(min_length=1, max_length=1000)
-    object_diameter: float = Field(gt=0, lt=10_000)
-    diameter_range: tuple[float, float]
-    pixel_size: float | None = Field(default=None, gt=0)
+    object_diameter: Size
+    diameter_range: tuple[Size, Size]
+    pixel_size: Size | None = None
     channels: str = ""
     intensity: str = ""
     threshold: float = Field(ge=0, le=1)
@@ -73,8 +76,17 @@ class ModelCard(BaseModel):
     @classmethod
     def _name_is_a_file_name(cls, name: str) -> str:
         if name.startswith(".") or any(character in name for character in '/\\@:*?"<>|') or not name.isprintable():
-            raise ValueError("a model's name must not start with a dot nor contain / \\ @ : * ? \" < > |")
+            raise ValueError('it must not start with a dot nor contain / \\ @ : * ? " < > |')
+        if name != name.strip():
+            raise ValueError("it must not begin or end with a space")
         return name
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_can_be_told_apart(cls, classes: list[str]) -> list[str]:
+        if len(set(classes)) < len(classes):
+            raise ValueError("a class is named twice")
+        return classes
 
     @property
     def reference(self) -> str:
@@ -107,14 +119,18 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     try:
         return ModelCard.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"the card of {path} is not valid: {where}: {first['msg']}.") from error
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise UserError(f"the card of {path} is not valid: {where}: {first_problem(error)}.") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say what is wrong with the first value that is not valid."""
+    return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 def copy_with_card(source: Path, target: Path, card: ModelCard) -> None:
     """Copy a model file with another card in its header."""
     try:
         save_file(load_file(source), target, metadata={HEADER_KEY: card.model_dump_json()})
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise UserError(f"cannot copy the model {source}: {error}.") from error

@@ -28,10 +28,7 @@ def save_checkpoint(
     UserError
         When the file exists and may not be overwritten, or cannot be written.
     """
-    weights = {
-        name: value.detach().cpu().to(torch.float16 if value.is_floating_point() else value.dtype).contiguous()
-        for name, value in network.state_dict().items()
-    }
+    weights = {name: _stored(value.detach().cpu()) for name, value in network.state_dict().items()}
     with atomic_path(path, overwrite=overwrite) as temporary:
         try:
             save_file(weights, temporary, metadata={HEADER_KEY: card.model_dump_json()})
@@ -54,10 +51,20 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[HeatmapNetwork, Model
         config = NetworkConfig.model_validate(card.architecture)
         if config.classes != len(card.classes):
             raise UserError(f"the card of {path} names {len(card.classes)} classes, its network has {config.classes}.")
-        network = HeatmapNetwork(config)
-        network.load_state_dict({name: value.float() for name, value in load_file(Path(path)).items()})
+        # Without memory until the weights in the file have been found to fit: a card can claim any width.
+        with torch.device("meta"):
+            network = HeatmapNetwork(config)
+        kinds = {name: value.dtype for name, value in network.state_dict().items()}
+        weights = {name: value.to(kinds.get(name, value.dtype)) for name, value in load_file(Path(path)).items()}
+        network.load_state_dict(weights, assign=True)
     except (SafetensorError, RuntimeError, ValidationError, OSError) as error:
         raise UserError(f"the weights in {path} do not fit its card; the file is damaged, copy it again.") from error
     if not all(bool(torch.isfinite(value).all()) for value in network.state_dict().values()):
         raise UserError(f"{path} holds weights that are not numbers; train it again.")
     return network.eval(), card
+
+
+def _stored(value: torch.Tensor) -> torch.Tensor:
+    """Half the precision, unless a number is too large for it."""
+    half = value.half() if value.is_floating_point() else value
+    return (half if bool(torch.isfinite(half).all()) else value).contiguous()

@@ -58,6 +58,8 @@ def inference_dtype(device: torch.device) -> torch.dtype:
 def training_dtype(device: torch.device) -> torch.dtype:
     """Return the precision in which a device trains; CPUs that multiply bfloat16 in hardware use it."""
     if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
+        # Older versions of PyTorch cannot say what the processor can do.
+        able = getattr(torch.cpu, "get_capabilities", dict)()
+        return torch.bfloat16 if able.get("avx512_bf16") else torch.float32
     # Apple GPUs train in single precision: half underflows there without a loss scaler.
     return torch.float32 if device.type == "mps" else inference_dtype(device)

@@ -40,20 +40,25 @@ class IntensityMap:
     channel: int | None = None
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Map (h, w, C) pixels to (h, w, 3) float32 in 0 to 1; what is not finite becomes 0."""
+        """Map (h, w, C) pixels to (h, w, 3) float32 in 0 to 1; NaN becomes 0, infinity the nearer of the two."""
         if self.channel is not None:
             pixels = pixels[..., self.channel : self.channel + 1]
         span = np.where(self.high > self.low, self.high - self.low, np.inf)
-        with np.errstate(invalid="ignore"):
-            values = (pixels.astype(np.float32) - self.low.astype(np.float32)) / span.astype(np.float32)
-        values = np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+        # Wide numbers may differ by less than single precision tells apart.
+        precision = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
+        values = pixels.astype(precision)
+        with np.errstate(invalid="ignore", over="ignore"):
+            values -= self.low.astype(precision)
+            values /= span.astype(precision)
+        np.clip(np.nan_to_num(values, copy=False, nan=0.0, posinf=1.0, neginf=0.0), 0, 1, out=values)
+        values = values.astype(np.float32, copy=False)
         count = values.shape[-1]
         if count == 3:
             return values
         if count == 1:
             return np.repeat(values, 3, axis=-1)
-        groups = np.array_split(np.arange(count), 3) if count > 3 else [[0], [1], [0, 1]]
-        return np.stack([values[..., group].mean(axis=-1) for group in groups], axis=-1)
+        groups = np.array_split(np.arange(count), 3) if count > 3 else [np.array([0]), np.array([1]), np.array([0, 1])]
+        return np.stack([values[..., group].mean(axis=-1) for group in groups], axis=-1, dtype=np.float32)
 
 
 def find_intensity_map(plane: PlaneSource, channel: int | None = None) -> IntensityMap:

@@ -59,10 +59,10 @@ class Model:
         """Write the model to a ``.safetensors`` file."""
         save_checkpoint(path, self.network, self.card, overwrite=overwrite)
 
-    def move_to(self, device: torch.device) -> None:
-        """Run on another device from now on."""
+    def move_to(self, device: torch.device, text: str = "") -> None:
+        """Run on another device from now on; `text` is the sentence that says so."""
         if device != self.device:
-            self.device, self._running = device, None
+            self.device, self.device_text, self._running = device, text or f"Computing on {device}.", None
 
     @torch.inference_mode()
     def detect(self, pixels: torch.Tensor, floor: float) -> list[Answer]:
@@ -83,7 +83,7 @@ class Model:
         dtype = inference_dtype(self.device)
         if self._running is None:
             network = self.network.fused().to(self.device, dtype)
-            self._running = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._running = network.to(memory_format=torch.channels_last)
         batch = pixels.to(self.device, dtype, memory_format=torch.channels_last)
         return [
             (boxes.numpy(), labels.numpy(), scores.numpy())
@@ -107,7 +107,7 @@ def load_model(name_or_path: str | os.PathLike[str] | Model, device: str = "auto
         When there is no such model, its file is damaged, or there is no such device.
     """
     if isinstance(name_or_path, Model):
-        name_or_path.move_to(pick_device(device)[0])
+        name_or_path.move_to(*pick_device(device))
         return name_or_path
     network, card = load_checkpoint(find_model(name_or_path))
     return Model(network, card, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from pydantic import ValidationError
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.files import atomic_path
-from napari_localize.models.card import ModelCard, copy_with_card, read_card
+from napari_localize.models.card import ModelCard, copy_with_card, first_problem, read_card
 
 BUNDLED = Path(__file__).with_name("weights")
 SUFFIX = ".safetensors"
+BUNDLED_ORDER = ("generalist", "nuclei", "blood")
 STORE_VARIABLE = "NAPARI_LOCALIZE_MODELS"
 """Environment variable that moves the user's model store."""
 
@@ -68,14 +70,13 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         return Path(text)
     if Path(text).suffix in (".pt", ".pth", ".ckpt", ".pkl"):
         raise UserError(f"{text} may be a pickled checkpoint, which can run code; only .safetensors are opened.")
-    name, _, version = text.partition("@")
-    entries = [entry for entry in list_models() if entry.name == name]
-    if version:
-        entries = [entry for entry in entries if str(entry.version) == version]
-    if not entries:
+    files = _files(BUNDLED) + _files(store_folder())
+    # A damaged file is found as well, so that whoever reads it says what is wrong.
+    found = [file for file in files if file.is_called(text)]
+    if not found:
         names = ", ".join(dict.fromkeys(entry.name for entry in list_models())) or "none"
         raise UserError(f"there is no model {text!r}; there are: {names}.")
-    return entries[-1].path
+    return found[-1].path
 
 
 def import_model(path: str | os.PathLike[str], name: str | None = None) -> ModelEntry:
@@ -93,7 +94,8 @@ def import_model(path: str | os.PathLike[str], name: str | None = None) -> Model
 def keep_model(path: str | os.PathLike[str], name: str) -> ModelEntry:
     """Move a newly trained model into the user's store, as the next version of `name`."""
     entry = _store(Path(path), name, read_card(path))
-    Path(path).unlink(missing_ok=True)
+    with suppress(OSError):
+        Path(path).unlink()
     return entry
 
 
@@ -104,68 +106,78 @@ def export_model(name: str, path: str | os.PathLike[str], *, overwrite: bool = F
         shutil.copyfile(source, temporary)
 
 
-def remove_model(name: str) -> list[ModelEntry]:
-    """Delete a model of the user's store: one version (``mine@3``), or all of a name.
+def remove_model(name: str) -> list[Path]:
+    """Delete a model of the user's store: one version (``mine@3``), or all of a name. Return the files' paths.
 
     Raises
     ------
     UserError
-        When there is no such model, or it is a bundled one.
+        When there is no such model, or it is a bundled one, or the store cannot be written.
     """
-    plain, _, version = name.partition("@")
-    if any(entry.name == plain for entry in _entries(BUNDLED, bundled=True)):
-        raise UserError(f"{plain!r} is a bundled model; it cannot be removed.")
-    chosen = [
-        entry
-        for entry in _entries(store_folder(), bundled=False)
-        if entry.name == plain and (not version or str(entry.version) == version)
-    ]
+    chosen = [file.path for file in _files(store_folder()) if file.is_called(name)]
+    if not chosen and any(file.is_called(name) for file in _files(BUNDLED)):
+        raise UserError(f"{name!r} is a bundled model; it cannot be removed.")
     if not chosen:
         raise UserError(f"there is no model {name!r} in {store_folder()}.")
-    for entry in chosen:
-        entry.path.unlink()
+    for path in chosen:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise UserError(f"cannot remove {path}: {error.strerror}; remove it by hand.") from error
     return chosen
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file whose name is that of a model; bundled ones have their version in the card only."""
+
+    name: str
+    version: int | None
+    path: Path
+
+    def is_called(self, text: str) -> bool:
+        """Whether a name, or a name and a version, means this file."""
+        name, _, version = text.partition("@")
+        if name != self.name or not version:
+            return name == self.name
+        return version == str(self.version if self.version is not None else read_card(self.path).version)
+
+
+def _files(folder: Path) -> list[_File]:
+    """Files in a folder by name, oldest version first."""
+    files = []
+    for path in folder.glob(f"*{SUFFIX}") if folder.is_dir() else ():
+        if match := re.fullmatch(r"([^@]+)(?:@([0-9]+))?", path.stem):
+            files.append(_File(match[1], int(match[2]) if match[2] else None, path))
+    return sorted(files, key=lambda file: (file.name, file.version or 0))
 
 
 def _entries(folder: Path, *, bundled: bool) -> list[ModelEntry]:
     entries = []
-    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []:
-        match = re.fullmatch(r"(?P<name>[^@]+)(@(?P<version>\d+))?", path.stem)
-        if match is None:
-            continue
-        try:
-            card = read_card(path)
-        except UserError:
-            # A damaged file must not hide the others; using it by name says what is wrong.
-            continue
-        version = int(match["version"] or card.version)
-        entries.append(ModelEntry(match["name"], version, path, bundled, card))
-    order = ("generalist", "nuclei", "blood")
-    rank = {name: index for index, name in enumerate(order)}
-    return sorted(entries, key=lambda entry: (rank.get(entry.name, len(order)), entry.name, entry.version))
+    for file in _files(folder):
+        # A damaged file must not hide the others; using it by name says what is wrong.
+        with suppress(UserError):
+            card = read_card(file.path)
+            entries.append(ModelEntry(file.name, file.version or card.version, file.path, bundled, card))
+    rank = {name: index for index, name in enumerate(BUNDLED_ORDER)}
+    return sorted(entries, key=lambda entry: rank.get(entry.name, len(rank)))
 
 
 def _store(source: Path, name: str, card: ModelCard) -> ModelEntry:
     try:
         ModelCard.model_validate({**card.model_dump(), "name": name})
     except ValidationError as error:
-        raise UserError(f"{name!r} cannot be a model's name: {error.errors()[0]['msg']}.") from error
-    if any(entry.name == name for entry in _entries(BUNDLED, bundled=True)):
+        raise UserError(f"{name!r} cannot be a model's name: {first_problem(error)}.") from error
+    if any(file.name == name for file in _files(BUNDLED)):
         raise UserError(f"{name!r} is the name of a bundled model; choose another one.")
     folder = store_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the model store {folder}: {error.strerror}.") from error
-    taken = [int(path.stem.partition("@")[2]) for path in folder.glob(f"*@*{SUFFIX}") if _is_version_of(path, name)]
-    version = max(taken, default=0) + 1
+    version = max((file.version or 0 for file in _files(folder) if file.name == name), default=0) + 1
     target = folder / f"{name}@{version}{SUFFIX}"
     renamed = card.model_copy(update={"name": name, "version": version})
     with atomic_path(target) as temporary:
         copy_with_card(source, temporary, renamed)
     return ModelEntry(name, version, target, bundled=False, card=renamed)
-
-
-def _is_version_of(path: Path, name: str) -> bool:
-    found, _, version = path.stem.partition("@")
-    return found == name and version.isdigit()

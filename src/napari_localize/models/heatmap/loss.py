@@ -84,7 +84,7 @@ def draw_targets(
         along_x = torch.exp(-((cell_x - middle[:, :1]) ** 2) / (2 * sigma[:, :1] ** 2))
         along_y = torch.exp(-((cell_y - middle[:, 1:]) ** 2) / (2 * sigma[:, 1:] ** 2))
         gaussians = along_y[:, :, None] * along_x[:, None, :]
-        for label in image_labels.unique().tolist():
+        for label in set(image_labels.tolist()):
             heat[image, label] = gaussians[image_labels == label].amax(dim=0)
         value, owner = gaussians.max(dim=0)
         core = value > CORE
@@ -133,6 +133,6 @@ def heatmap_loss(outputs: tuple[Tensor, Tensor, Tensor], targets: Targets) -> Te
 def _pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
     low = torch.maximum(first[:, :2], second[:, :2])
     high = torch.minimum(first[:, 2:], second[:, 2:])
-    shared = (high - low).clamp(min=0).prod(dim=1)
+    shared: Tensor = (high - low).clamp(min=0).prod(dim=1)
     areas = (first[:, 2:] - first[:, :2]).prod(dim=1) + (second[:, 2:] - second[:, :2]).prod(dim=1)
     return shared / (areas - shared)

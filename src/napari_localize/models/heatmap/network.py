@@ -161,6 +161,6 @@ class HeatmapNetwork(nn.Module):
         twin = copy.deepcopy(self).eval().requires_grad_(False)
         for module in twin.modules():
             if isinstance(module, ConvNorm):
-                module[0] = fuse_conv_bn_eval(module[0], module[1])  # type: ignore[arg-type]
+                module[0] = fuse_conv_bn_eval(module[0], module[1])  # type: ignore[arg-type, type-var]
                 module[1] = nn.Identity()
         return twin
