@@ -66,7 +66,7 @@ def localize(viewer: Any, dock: Any, file_name: str, model: str) -> dict[str, De
     dock.model.choose(model)
     (dock.scope.all if dock.scope.all.isEnabled() else dock.scope.plane).setChecked(True)
     dock.run()
-    wait(dock.run_button.isEnabled, f"the boxes of {file_name}")
+    wait(lambda: not dock.busy, f"the boxes of {file_name}")
     boxes = boxes_of(image, viewer.layers, None)
     if boxes is None:
         raise UserError(f"{file_name}: {dock.status.text()}")
