@@ -20,6 +20,7 @@ from napari.utils.interactions import (
 )
 
 from napari_localize.core.detections import Detections
+from napari_localize.plugin import boxes as module
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.layers import METADATA, new_box_layer
 
@@ -477,3 +478,15 @@ def test_edges_get_another_width(layer, boxes):
     boxes.line_width = 0.5
     boxes.set_proposals({(): detections((80, 80, 90, 90))}, "m@2", replace=False)
     assert set(layer.edge_width) == {0.5}
+
+
+def test_more_boxes_than_napari_can_draw_are_kept_but_not_drawn(layer, boxes, monkeypatch):
+    monkeypatch.setattr(module, "MOST_BOXES", 3)
+    boxes.accept([1])
+    assert sorted(layer.features["id"]) == [1, 3, 4]
+    assert boxes.not_drawn == 1
+    assert len(boxes.detections()) == 4
+    layer.remove([[*layer.features["id"]].index(3)])
+    assert sorted(boxes.shown()) == [1, 2, 4]
+    assert sorted(layer.features["id"]) == [1, 2, 4]
+    assert boxes.not_drawn == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from psygnal import Signal
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.plugin.history import Box, Finished, Step
-from napari_localize.plugin.layers import METADATA
+from napari_localize.plugin.layers import METADATA, MOST_BOXES
 from napari_localize.plugin.mirror import (
     click_side,
     drawn_class,
@@ -24,6 +23,7 @@ from napari_localize.plugin.mirror import (
     write_rows,
 )
 from napari_localize.plugin.rows import Rows, find_edit, read_rows
+from napari_localize.plugin.timer import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -188,6 +188,12 @@ class BoxLayer:
         """Return the shown boxes by id, of one plane or of all."""
         self.reconcile()
         return dict(self._table.shown(plane))
+
+    @property
+    def not_drawn(self) -> int:
+        """How many shown boxes, the least sure ones, are not in the layer because napari would stand still."""
+        self.reconcile()
+        return sum(1 for _ in self._table.shown()) - len(self._last)
 
     def least_certain(self, plane: tuple[int, ...], after: int | None = None, step: int = 1) -> int | None:
         """Return the shown proposal with the next lowest score on a plane, or None at the end.
@@ -437,7 +443,7 @@ class BoxLayer:
     def _wake(self) -> None:
         """Reconcile when the event loop comes round; without one, the next call of any method does."""
         if self._timer is None:
-            self._timer = _single_shot(weakref.WeakMethod(self._on_timer))
+            self._timer = single_shot(self._on_timer)
         if self._timer is not None and not self._timer.isActive():
             self._timer.start(_DEBOUNCE_MS)
 
@@ -461,31 +467,13 @@ class BoxLayer:
         layer, table, next_class = self.layer, self._table, self.next_class
         self._applying = True
         try:
-            write_rows(layer, rows, ids, dict(table.shown()), table.classes, self._line_width, next_class, self._last)
+            write_rows(
+                layer, rows, ids, table.drawn(MOST_BOXES), table.classes, self._line_width, next_class, self._last
+            )
             self._last = read_rows(layer)
         finally:
             self._applying = False
         save_metadata(layer, table)
-
-
-def _single_shot(callback: weakref.WeakMethod[Any]) -> Any:
-    """Return a timer when there is a Qt application to run it."""
-    if "qtpy" not in sys.modules:
-        return None
-    from qtpy.QtCore import QCoreApplication, QTimer
-
-    if QCoreApplication.instance() is None:
-        return None
-    timer = QTimer()
-    timer.setSingleShot(True)
-
-    def run() -> None:
-        method = callback()
-        if method is not None:
-            method()
-
-    timer.timeout.connect(run)
-    return timer
 
 
 def _bind_undo(layer: Shapes) -> None:

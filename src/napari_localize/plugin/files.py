@@ -10,7 +10,7 @@ import numpy as np
 from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.plugin.colors import STATE_FACES, class_colors
-from napari_localize.plugin.layers import METADATA, box_layer_kwargs, boxes_to_vertices, usual_axes
+from napari_localize.plugin.layers import METADATA, MOST_BOXES, box_layer_kwargs, boxes_to_vertices, usual_axes
 from napari_localize.plugin.mirror import take_over
 from napari_localize.plugin.rows import rows_of
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     LayerData = tuple[Any, dict[str, Any], str]
-
-MOST_BOXES = 20_000
-"""More boxes than this make napari's shapes too slow to be of use; they are shown as points."""
 
 MOST_LAYERS = 12
 """The boxes of more files than this come as one layer with a plane for each file."""
@@ -78,11 +75,11 @@ def to_layers(annotations: Annotations, name: str) -> list[LayerData]:
     if not files:
         return [_layer(annotations, {}, 2, {"image": {"name": name, "axes": []}}, name)]
     if len(files) > MOST_LAYERS:
-        planes = {(number,): plane for number, plane in enumerate(annotations)}
+        planes: dict[tuple[int, ...], str] = {(number,): plane for number, plane in enumerate(annotations)}
         sizes = {plane: list(size) for plane, size in annotations.sizes.items()}
         notes = {"image": {"name": name, "axes": ["i"], "planes": [len(planes)]}, "files": list(annotations)}
         return [_layer(annotations, planes, 3, {**notes, "sizes": sizes}, name)]
-    return [_image_layer(annotations, file, list(planes)) for file, planes in files.items()]
+    return [_image_layer(annotations, file, list(names)) for file, names in files.items()]
 
 
 def _image_layer(annotations: Annotations, file: str, names: Sequence[str]) -> LayerData:

@@ -30,6 +30,9 @@ METADATA = "napari_localize"
 COLUMNS: Mapping[str, Any] = {"class": object, "score": float, "id": np.int64, "origin": object, "state": object}
 """Feature columns of a layer of boxes: a score is NaN when a person made the box, an id is -1 until it is known."""
 
+MOST_BOXES = 20_000
+"""More shapes than this in one layer make napari too slow to be of use."""
+
 _HALF = 0.5
 
 
@@ -85,14 +88,14 @@ def vertices_to_boxes(
     exact = np.zeros(n, bool)
     quads = np.array([len(shape) == 4 for shape in shapes], bool)
     if quads.any():
-        corners = np.stack([np.asarray(shapes[row]) for row in np.flatnonzero(quads)])
+        corners = np.stack([np.asarray(shapes[row]) for row in np.flatnonzero(quads).tolist()])
         low[quads], high[quads] = corners.min(1), corners.max(1)
         on_edge = (corners == low[quads][:, None]) | (corners == high[quads][:, None])
         # Four different corners of the envelope; a bow tie or a rectangle folded flat has fewer.
         at_high = corners[:, :, -2:] == high[quads][:, None, -2:]
         kinds = np.sort(at_high[..., 0] * 2 + at_high[..., 1], axis=1)
         exact[quads] = on_edge.all((1, 2)) & (kinds == np.arange(4)).all(1)
-    for row in np.flatnonzero(~quads):
+    for row in np.flatnonzero(~quads).tolist():
         vertices = np.asarray(shapes[row])
         low[row], high[row] = vertices.min(0), vertices.max(0)
     with np.errstate(invalid="ignore"):

@@ -93,7 +93,7 @@ def write_rows(
 
 
 def _same_place(rows: Rows, row: int, box: Box) -> bool:
-    return rows.plane(row) == box.plane and bool(np.abs(rows.boxes[row] - np.float32(box.xyxy)).max() < _SAME)
+    return rows.plane(row) == box.plane and bool(np.abs(rows.boxes[row] - np.array(box.xyxy, np.float32)).max() < _SAME)
 
 
 def _align(layer: Shapes, ids: Sequence[int], last: Rows) -> None:
@@ -144,7 +144,7 @@ def _write_features(layer: Shapes, order: Sequence[int], wanted: Mapping[int, Bo
 
 
 def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    return values != values
+    return np.asarray(values != values, bool)
 
 
 def drawn_class(layer: Shapes) -> str | None:

@@ -98,6 +98,14 @@ class BoxTable:
             if (plane is None or box.plane == plane) and self.is_shown(box):
                 yield key, box
 
+    def drawn(self, most: int) -> dict[int, Box]:
+        """Return the boxes to be put into the layer: those shown, or the surest ones when there are too many."""
+        shown = dict(self.shown())
+        if len(shown) <= most:
+            return shown
+        surest = sorted(shown.items(), key=lambda item: (item[1].state == "proposed", -(item[1].score or 0.0)))
+        return dict(surest[:most])
+
     def counts(self, plane: tuple[int, ...] | None = None) -> dict[str, Count]:
         """Count the shown boxes per class, of one plane or of all."""
         shown = dict.fromkeys(self.classes, 0)

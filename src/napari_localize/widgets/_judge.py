@@ -62,9 +62,8 @@ class JudgeBar(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(SPACING)
         pairs = ((self.accept, self.reject), (self.draw, self.delete), (self.next, self.back))
-        for line, pair in enumerate(pairs):
-            for column, widget in enumerate(pair):
-                grid.addWidget(widget, line, column)
+        for number, widget in enumerate(part for pair in pairs for part in pair):
+            grid.addWidget(widget, number // 2, number % 2)
         grid.addWidget(self.accept_all, len(pairs), 0, 1, 2)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

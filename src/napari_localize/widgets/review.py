@@ -170,7 +170,6 @@ class ReviewWidget(Dock):
             boxes.stepped.connect(self._on_step)
             layer.events.mode.connect(self._soon)
             self._keys.bind(layer)
-            self._widths.apply()
             self.states.set_shown(boxes.shown_states)
         self._refresh()
 
@@ -188,6 +187,7 @@ class ReviewWidget(Dock):
 
     def _refresh(self) -> None:
         boxes = self._boxes
+        self._widths.apply()
         self._body.setVisible(boxes is not None)
         image = self._image()
         say(self._empty, "" if boxes is not None else NO_IMAGE if image is None else NO_BOXES)
@@ -208,11 +208,13 @@ class ReviewWidget(Dock):
             widget.setToolTip(tip.format(text or "nothing"))
 
     def _summary(self, boxes: BoxLayer, planes: int) -> str:
-        if planes == 1:
-            return ""
-        counts = boxes.counts().values()
-        number = sum(count.shown for count in counts)
-        return f"{number} boxes on all planes, {len(boxes.finished)} of {planes} planes finished"
+        parts = []
+        if planes > 1:
+            number = sum(count.shown for count in boxes.counts().values())
+            parts.append(f"{number} boxes on all planes, {len(boxes.finished)} of {planes} planes finished")
+        if missing := boxes.not_drawn:
+            parts.append(f"{missing} boxes are too many to draw: raise the score in Localize to see only the sure ones")
+        return "<br>".join(parts)
 
     def _image(self) -> Image | None:
         active = self._viewer.layers.selection.active
@@ -303,7 +305,7 @@ class ReviewWidget(Dock):
         if key is None:
             if step > 0:
                 boxes.select([])
-            say(self.status, "No guesses are left on this plane." if step > 0 else "This is the first guess.")
+            say(self.status, _no_guesses(boxes) if step > 0 else "This is the first guess.")
             return
         say(self.status, "")
         if str(boxes.layer.mode) != "select":
@@ -409,3 +411,8 @@ class ReviewWidget(Dock):
             number = sender.property("number")
             if number < len(names):
                 self._give_class(names[number])
+
+
+def _no_guesses(boxes: BoxLayer) -> str:
+    others = sum(box.state == "proposed" for box in boxes.shown().values())
+    return "No guesses are left on this plane" + (f", {others} on others: press K." if others else ".")

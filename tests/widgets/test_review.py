@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from app_model.types import KeyBinding
+from napari.layers import Shapes
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QInputDialog, QShortcut
+
+from napari_localize.core.detections import Detections
+from napari_localize.plugin.boxes import box_layer
+from napari_localize.plugin.layers import new_box_layer
+from napari_localize.widgets._classes import ACCEPTED, NAME, SHOWN
+from napari_localize.widgets._view import camera_of
+from napari_localize.widgets.review import ReviewWidget
+
+
+def open_review(viewer):
+    widget = ReviewWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Review")
+    return widget
+
+
+@pytest.fixture
+def review(viewer):
+    return open_review(viewer)
+
+
+@pytest.fixture
+def stack(viewer, review):
+    """Two planes with four guesses each, of three."""
+    image = viewer.add_image(np.zeros((3, 100, 100)), name="film")
+    layer = new_box_layer(image, ("a", "b"))
+    viewer.add_layer(layer)
+    starts = np.array([[10, 10], [50, 10], [10, 50], [50, 50]])
+    found = Detections(
+        np.concatenate([starts, starts + 20], axis=1), [0, 0, 1, 1], [0.9, 0.2, 0.6, 0.4], class_names=("a", "b")
+    )
+    box_layer(layer).set_proposals({(0,): found, (1,): found}, "model@1")
+    viewer.dims.set_current_step(0, 0)
+    review._refresh()
+    return review
+
+
+def press(widget, key):
+    """Press a key while the layer of boxes is selected."""
+    layer = widget.boxes.layer
+    layer.keymap[KeyBinding.from_str(key)](layer)
+
+
+def press_shift_and(widget, number):
+    key = QKeySequence(f"Shift+{number}")
+    (shortcut,) = (one for one in widget.findChildren(QShortcut) if one.key() == key)
+    shortcut.activated.emit()
+
+
+def table(widget, column):
+    return [widget.classes.item(line, column).text() for line in range(widget.classes.rowCount())]
+
+
+def test_without_an_image_it_says_what_to_do(review):
+    assert "Open an image" in review._empty.text()
+    assert review._body.isHidden()
+    assert review.new_button.isHidden()
+
+
+def test_boxes_can_be_drawn_without_any_model(viewer, review, qtbot):
+    image = viewer.add_image(np.zeros((50, 60)), name="cells", scale=(2, 2))
+    qtbot.waitUntil(lambda: not review.new_button.isHidden())
+    review.new_button.click()
+    boxes = review.boxes
+    np.testing.assert_array_equal(boxes.layer.scale, image.scale)
+    assert not review._body.isHidden()
+    review.judge.draw.click()
+    assert boxes.layer.mode == "add_rectangle"
+    assert viewer.layers.selection.active is boxes.layer
+    boxes.layer.add_rectangles(np.array([[[5, 5], [5, 9], [9, 9], [9, 5.0]]]))
+    qtbot.waitUntil(lambda: table(review, SHOWN) == ["1"])
+    review.judge.draw.click()
+    assert boxes.layer.mode == "select"
+
+
+def test_going_through_the_guesses_from_the_least_certain(stack):
+    boxes = stack.boxes
+    press(stack, "N")
+    assert boxes.selected_ids == [2]
+    assert boxes.layer.mode == "select"
+    press(stack, "Q")
+    assert boxes.get(2).state == "accepted"
+    assert boxes.selected_ids == [4]
+    press(stack, "W")
+    assert boxes.get(4).state == "rejected"
+    assert boxes.selected_ids == [3]
+    press(stack, "N")
+    press(stack, "Shift+N")
+    assert boxes.selected_ids == [3]
+    press(stack, "Shift+Q")
+    assert [boxes.get(key).state for key in (1, 2, 3, 4)] == ["accepted", "accepted", "accepted", "rejected"]
+    assert boxes.get(5).state == "proposed"
+    press(stack, "N")
+    assert "4 on others" in stack.status.text()
+
+
+def test_the_box_comes_into_the_middle_at_a_size_to_judge(stack, viewer):
+    camera = camera_of(viewer)
+    camera.zoom = 0.2
+    press(stack, "N")
+    np.testing.assert_allclose(camera.center[-2:], (19.5, 59.5))
+    assert camera.zoom * 20 > 30
+    zoom = camera.zoom
+    press(stack, "N")
+    assert camera.zoom == zoom
+
+
+def test_without_a_selection_a_hint_is_given(stack):
+    press(stack, "Q")
+    assert "Select boxes first" in stack.status.text()
+    assert stack.boxes.undo_text is None
+
+
+def test_planes_are_finished_one_by_one(stack, viewer, qtbot):
+    assert "Plane <b>1</b> of 3" in stack.planes._text.text()
+    press(stack, "Ctrl+Enter")
+    assert stack.boxes.finished == {(0,)}
+    assert len(stack.boxes.approved((0,))) == 4
+    assert stack.planes.done.isChecked()
+    press(stack, "K")
+    assert viewer.dims.current_step[0] == 1
+    qtbot.waitUntil(lambda: "Plane <b>2</b> of 3" in stack.planes._text.text())
+    assert not stack.planes.done.isChecked()
+    assert "1 of 3 planes finished" in stack.planes._all.text()
+    press(stack, "J")
+    assert viewer.dims.current_step[0] == 0
+    qtbot.waitUntil(stack.planes.done.isChecked)
+    stack.planes.done.click()
+    assert stack.boxes.finished == frozenset()
+
+
+def test_undo_shows_what_it_has_undone(stack, viewer):
+    stack.boxes.reject([1])
+    viewer.dims.set_current_step(0, 2)
+    press(stack, "Ctrl+Z")
+    assert viewer.dims.current_step[0] == 0
+    assert stack.status.text() == "Undid: reject 1 box"
+    press(stack, "Ctrl+Shift+Z")
+    assert stack.boxes.get(1).state == "rejected"
+    stack._refresh()
+    assert not stack.redo_button.isEnabled()
+    assert "reject 1 box" in stack.undo_button.toolTip()
+    stack.undo_button.click()
+    stack._refresh()
+    stack.redo_button.click()
+    assert stack.boxes.get(1).state == "rejected"
+
+
+def test_a_key_gives_a_class_to_the_selected_and_the_next_box(stack):
+    stack.boxes.select([1, 2])
+    press_shift_and(stack, 2)
+    assert [stack.boxes.get(key).label for key in (1, 2)] == ["b", "b"]
+    assert stack.boxes.next_class == "b"
+    press_shift_and(stack, 9)
+    assert stack.boxes.next_class == "b"
+    stack._refresh()
+    assert table(stack, SHOWN) == ["0", "4"]
+    assert table(stack, ACCEPTED) == ["0", "2"]
+    assert stack.classes.current == "b"
+
+
+def test_a_click_on_a_class_chooses_it_for_drawing_only(stack):
+    stack.boxes.select([1])
+    stack.classes.cellClicked.emit(1, NAME)
+    assert stack.boxes.next_class == "b"
+    assert stack.boxes.get(1).label == "a"
+
+
+def test_classes_are_added_renamed_recoloured_and_removed(stack, monkeypatch, messages):
+    monkeypatch.setattr(QInputDialog, "getText", lambda *args: (" c ", True))
+    press(stack, "Shift+C")
+    assert list(stack.boxes.classes) == ["a", "b", "c"]
+    assert stack.boxes.next_class == "c"
+    press(stack, "Shift+C")
+    assert messages() == ["there is a class 'c' already; choose another name."]
+    press(stack, "Shift+X")
+    assert list(stack.boxes.classes) == ["a", "b"]
+    stack.classes.item(0, NAME).setText("alpha")
+    stack.classes.recolored.emit("alpha", "#123456")
+    assert stack.boxes.classes["alpha"] == "#123456"
+    assert stack.boxes.get(1).label == "alpha"
+    stack.classes.item(0, NAME).setText("b")
+    assert len(messages()) == 2
+    stack._refresh()
+    assert table(stack, NAME) == ["alpha", "b"]
+
+
+def test_states_are_shown_and_hidden_by_keys(stack):
+    stack.boxes.reject([1])
+    press(stack, "H")
+    assert stack.boxes.shown() == {}
+    press(stack, "Shift+G")
+    assert list(stack.boxes.shown()) == [1]
+    press(stack, "H")
+    press(stack, "G")
+    press(stack, "Shift+H")
+    assert stack.boxes.shown_states == {"proposed", "rejected"}
+
+
+def test_the_selected_box_is_described(stack, qtbot):
+    stack.boxes.select([3])
+    qtbot.waitUntil(lambda: "0.60" in stack.judge._text.text())
+    assert "guess by model@1, 20 x 20 px" in stack.judge._text.text()
+    stack.boxes.select([1, 2, 3])
+    qtbot.waitUntil(lambda: "3 boxes" in stack.judge._text.text())
+    stack.judge.class_picked.emit("b")
+    assert {stack.boxes.get(key).label for key in (1, 2, 3)} == {"b"}
+
+
+def test_edits_with_napari_are_seen_without_asking(stack, qtbot):
+    layer = stack.boxes.layer
+    layer.remove([0])
+    qtbot.waitUntil(lambda: stack.undo_button.toolTip().startswith("Take back: delete 1 box"))
+    layer.mode = "select"
+    layer.selected_data = {0}
+    layer._copy_data()
+    layer._paste_data()
+    qtbot.waitUntil(lambda: stack.undo_button.toolTip().startswith("Take back: add 1 box"))
+
+
+def test_edges_stay_thin_while_one_zooms(stack, viewer, qtbot):
+    wide = stack.boxes.line_width
+    camera_of(viewer).zoom *= 10
+    qtbot.waitUntil(lambda: stack.boxes.line_width < wide / 5)
+    assert set(stack.boxes.layer.edge_width) == {stack.boxes.line_width}
+
+
+def test_a_closed_dock_lets_go_and_another_goes_on(stack, viewer, qtbot):
+    boxes, layer = stack.boxes, stack.boxes.layer
+    viewer.window.remove_dock_widget(stack)
+    assert KeyBinding.from_str("Q") not in layer.keymap
+    layer.remove([0])
+    again = open_review(viewer)
+    assert again.boxes is boxes
+    assert again.undo_button.toolTip().startswith("Take back: delete 1 box")
+    press(again, "Ctrl+Z")
+    assert len(boxes.shown()) == 8
+
+
+def test_the_layer_may_be_renamed_and_deleted(stack, viewer):
+    stack.boxes.layer.name = "my boxes"
+    assert stack.picker._combo.currentText() == "my boxes"
+    viewer.layers.remove("my boxes")
+    assert stack.boxes is None
+    stack._refresh()
+    assert stack._body.isHidden()
+    assert "Localize" in stack._empty.text()
+
+
+def test_layers_of_others_are_taken_only_when_chosen(viewer, review):
+    rectangle = np.array([[0, 0], [0, 5], [5, 5], [5, 0.0]])
+    viewer.add_image(np.zeros((20, 20)))
+    viewer.add_shapes([np.array([[0, 0], [5, 5], [9, 2.0]])], shape_type="polygon", name="outline")
+    plain = viewer.add_shapes([rectangle], name="regions")
+    assert review.boxes is None
+    assert [review.picker._combo.itemText(at) for at in range(review.picker._combo.count())] == ["regions"]
+    assert "class" not in plain.features
+    review.picker.choose(plain)
+    assert review.boxes.counts()["object"] == (1, 1)
+
+
+def test_the_dock_follows_the_selected_layer_of_boxes(viewer, stack):
+    first = stack.boxes.layer
+    second = viewer.add_layer(new_box_layer(viewer.layers["film"], ("x",), name="second"))
+    assert stack.boxes.layer is second
+    assert table(stack, NAME) == ["x"]
+    viewer.layers.selection.active = first
+    assert stack.boxes.layer is first
+    viewer.layers.selection.active = viewer.layers["film"]
+    assert stack.boxes.layer is first
+    assert KeyBinding.from_str("Q") not in second.keymap
+
+
+def test_docks_of_two_windows_know_nothing_of_each_other(stack, make_napari_viewer):
+    other = open_review(make_napari_viewer())
+    assert other.boxes is None
+    layer = other._viewer.add_layer(Shapes(ndim=2))
+    other.picker.choose(layer)
+    layer.add_rectangles(np.array([[[5, 5], [5, 9], [9, 9], [9, 5.0]]]))
+    other.boxes.add_class("only here")
+    assert "only here" not in stack.boxes.classes
+    assert len(stack.boxes.shown()) == 8
