@@ -67,6 +67,9 @@ class BundledRecipe:
         To which images are rescaled, in pixels.
     start : str or None
         Recipe whose training it goes on from.
+    start_share : float
+        Share of the start's weights in the average with the trained ones that is kept (Wortsman et al., "Robust
+        fine-tuning of zero-shot models", 2022): what the last stage no longer sees is not forgotten.
     simulated : int
         Number of simulated images, and their share of the crops.
     """
@@ -78,6 +81,7 @@ class BundledRecipe:
     optimise: Recipe
     object_diameter: float = 28.0
     start: str | None = None
+    start_share: float = 0.0
     simulated: int = 0
     simulated_share: float = 0.0
 
@@ -101,6 +105,7 @@ RECIPES = {
         ),
         object_diameter=36.0,
         start="nuclei-base",
+        start_share=0.5,
     ),
     "blood": BundledRecipe(
         "Red cells, white cells and platelets in Giemsa-stained blood smears.",
