@@ -83,7 +83,7 @@ def _seconds_of(click: Callable[[], object], widget: object) -> float:
 
     began = time.perf_counter()
     click()
-    while widget.running:  # type: ignore[attr-defined]
+    while widget.busy:  # type: ignore[attr-defined]
         QApplication.processEvents()
         time.sleep(0.001)
     return time.perf_counter() - began

@@ -54,6 +54,7 @@ def main() -> int:
             peer = build(weights=None, weights_backbone=None, min_size=size, max_size=size).eval().to(device)
             calls[name] = lambda peer=peer, tensor=tensor: peer([tensor])
         medians = _medians(calls, args.seconds, device)
+        print(size, {name: f"{1000 * seconds:.0f} ms" for name, seconds in medians.items()}, file=sys.stderr)
         rows += [
             {
                 "pixels": size,
