@@ -8,7 +8,7 @@ from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model
 
 
-def make_model(classes=("a", "b"), seed=0, **card):
+def _make_model(classes=("a", "b"), seed=0, **card):
     """Give a small untrained model, quick to make and to run."""
     torch.manual_seed(seed)
     config = NetworkConfig(classes=len(classes), widths=(4, 8, 8, 8, 8), depths=(0, 1, 0, 0), decoder=8, head=8)
@@ -24,5 +24,10 @@ def make_model(classes=("a", "b"), seed=0, **card):
 
 
 @pytest.fixture
+def make_model():
+    return _make_model
+
+
+@pytest.fixture
 def small_model():
-    return make_model()
+    return _make_model()

@@ -29,11 +29,11 @@ from napari_localize.models.scale import ScaleEstimate, estimate_diameter
 FLOOR = 0.05
 """Boxes with a lower score are never returned."""
 
-TILE = 768
+TILE = 1024
 OVERLAP = 160
 """Side of a tile, and what neighbours share, in pixels of the network."""
 
-SMALLEST_TILE = 192
+SMALLEST_TILE = 256
 """Tiles are halved down to this when memory runs out."""
 
 LARGEST_READ = 6144
@@ -113,14 +113,14 @@ def settings_for_stack(
     """
     if len(planes) < 2 or settings.object_diameter is not None or settings.pixel_size is not None:
         return settings
-    chosen = np.unique(np.linspace(0, len(planes) - 1, PLANES_FOR_DIAMETER).round().astype(int)).tolist()
-    found: list[float] = []
-    for index in chosen:
-        whole = _check_region(planes[index], None)
-        run = _Run(model, planes[index], whole, settings, lambda event: None, should_stop or (lambda: False))
-        run.tell = lambda event: found.append(event["object_diameter"]) if event.get("object_diameter") else None
-        run.find_zoom()
-    return replace(settings, object_diameter=float(np.median(found))) if found else settings
+    stop = should_stop or (lambda: False)
+    found = []
+    for index in np.unique(np.linspace(0, len(planes) - 1, PLANES_FOR_DIAMETER).round().astype(int)).tolist():
+        plane = planes[index]
+        run = _Run(model, plane, _check_region(plane, None), settings, lambda event: None, stop)
+        found.append(run.estimate().diameter)
+    known = [diameter for diameter in found if diameter is not None]
+    return replace(settings, object_diameter=float(np.median(known))) if known else settings
 
 
 @dataclass
@@ -160,11 +160,16 @@ class _Run:
                 diameter = wanted * known / self.settings.pixel_size
                 text = f"Object diameter: {diameter:.0f} px, from the pixel size."
         if diameter is None:
-            estimate = self._within_memory(self._estimate)
+            estimate = self.estimate()
             diameter, text = estimate.diameter, estimate.text
         self.tell({"event": "diameter", "object_diameter": diameter, "text": text})
         zoom = 1.0 if diameter is None else wanted / diameter
         return float(np.clip(zoom, *ZOOM_RANGE))
+
+    def estimate(self) -> ScaleEstimate:
+        """Find how large the objects are."""
+        window, wanted = _Window(self.plane, self.region), self.model.card.object_diameter
+        return self._within_memory(lambda: estimate_diameter(window, self._look, wanted))
 
     def all_tiles(self, floor: float) -> Detections:
         """Run over all tiles and put what was found together."""
@@ -236,9 +241,6 @@ class _Run:
             class_names=tuple(card.classes),
             origins=np.full(len(boxes), card.reference),
         )
-
-    def _estimate(self) -> ScaleEstimate:
-        return estimate_diameter(_Window(self.plane, self.region), self._look, self.model.card.object_diameter)
 
     def _look(self, rectangle: Rectangle, zoom: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         if self.should_stop():
