@@ -91,6 +91,12 @@ def test_a_run_on_a_part_of_the_plane_replaces_only_there():
     assert sorted(one.xyxy[0] for one in table.boxes.values()) == [0, 110]
 
 
+def test_an_object_on_the_border_of_a_part_is_there_once():
+    table = table_of(box(84))
+    assert table.propose({(): found(86, 120)}, "model@2", replace=True, region=(0, 50, 90, 200)) == 0
+    assert sorted(one.xyxy[0] for one in table.boxes.values()) == [84, 120]
+
+
 def test_streamed_boxes_are_added_and_the_same_box_keeps_its_id():
     table = table_of()
     table.propose({(): found(0)}, "m@1", replace=False, region=None)

@@ -292,6 +292,7 @@ class BoxTable:
         """
         known: dict[tuple[tuple[int, ...], tuple[float, ...], str], int] = {}
         judged: dict[tuple[int, ...], list[Box]] = {plane: [] for plane in proposals}
+        beside: dict[tuple[int, ...], list[Box]] = {plane: [] for plane in proposals}
         stale: set[int] = set()
         for key, box in self.boxes.items():
             if box.plane not in judged:
@@ -300,15 +301,17 @@ class BoxTable:
                 judged[box.plane].append(box)
                 continue
             known[box.plane, box.xyxy, box.label] = key
-            if replace and (region is None or _inside(box, region)):
+            if region is not None and not _inside(box, region):
+                beside[box.plane].append(box)
+            elif replace:
                 stale.add(key)
         left_out = 0
         for plane, found in proposals.items():
             self._know_classes(found.class_names)
-            fixed = np.array([box.xyxy for box in judged[plane]], np.float32).reshape(-1, 4)
-            taken = overlapping(found.boxes, fixed, SAME_OBJECT)
+            taken = overlapping(found.boxes, _corners(judged[plane]), SAME_OBJECT)
             left_out += int(taken.sum())
-            fresh = found[~taken]
+            # An object on the border of the region may have been found from the other side before.
+            fresh = found[~taken & ~overlapping(found.boxes, _corners(beside[plane]), SAME_OBJECT)]
             for corners, label, score in zip(
                 fresh.boxes.tolist(), fresh.labels.tolist(), fresh.scores.tolist(), strict=True
             ):
@@ -331,6 +334,10 @@ def edited_state(box: Box) -> str:
 
 def _approved_state(box: Box) -> str:
     return "added" if box.origin == HUMAN else "accepted"
+
+
+def _corners(boxes: list[Box]) -> NDArray[np.float32]:
+    return np.array([box.xyxy for box in boxes], np.float32).reshape(-1, 4)
 
 
 def _inside(box: Box, region: Region) -> bool:
