@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -123,7 +124,11 @@ def test_stopping_is_clean(tmp_path, untrained, how):
     (tmp_path / "out").mkdir()
     command = [sys.executable, "-m", "napari_localize.cli", "predict", str(tmp_path / "large.tif")]
     command += ["--model", str(untrained), "--output", str(tmp_path / "out" / "boxes.json")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+    # A shell's background jobs ignore SIGINT, and so would all that they start.
+    hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, preexec_fn=hears
+    ) as process:
         seen = b""
         while b"Computing" not in seen:
             seen += process.stderr.read(64)

@@ -94,7 +94,7 @@ def test_average_precision_equals_pycocotools(seed):
 def test_a_plane_cut_into_parts_has_the_same_average_precision(monkeypatch):
     predictions, annotations = random_planes(7, planes=2, boxes=2000, size=900)
     predictions = [  # no ties: their order is the only thing that cutting may change
-        Detections(p.boxes, p.labels, np.random.default_rng(0).permutation(len(p)) / len(p), class_names="abc")
+        Detections(p.boxes, p.labels, np.random.default_rng(0).permutation(len(p)) / len(p), class_names=tuple("abc"))
         for p in predictions
     ]
     whole = summarize(predictions, annotations)
