@@ -1,0 +1,97 @@
+"""Take the pictures of README and guide from the running program: docs/images/*.png.
+
+Run it with a screen, or as ``scripts/with-screen.sh .venv/bin/python scripts/screenshots.py``. It goes through the
+loop on the nuclei sample as a person would: localize, correct, train. Nothing of whoever runs it is read or changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+SIZE = 1280, 800
+MODEL = "nuclei"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="how long to train")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        from napari_localize.models.registry import STORE_VARIABLE
+
+        os.environ[STORE_VARIABLE] = home
+        os.environ["NAPARI_CONFIG"] = str(Path(home, "napari.yaml"))
+        take_pictures(args.seconds, home)
+
+
+def take_pictures(seconds: int, home: str) -> None:
+    import napari
+    from qtpy.QtCore import QSettings
+
+    from napari_localize.plugin.demo import wait
+
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, home)
+    IMAGES.mkdir(exist_ok=True)
+    viewer = napari.Viewer(title="napari")
+    viewer.window.resize(*SIZE)
+    image, truth = viewer.open_sample("napari-localize", "nuclei")
+    image.contrast_limits = (0, 120)
+    viewer.layers.remove(truth)
+    _, loop = viewer.window.add_plugin_dock_widget("napari-localize", "Localize, review, retrain")
+
+    loop.localize.model.choose(MODEL)
+    loop.localize.run()
+    wait(lambda: not loop.localize.busy, "the boxes")
+    viewer.reset_view()
+    picture(viewer, "localize")
+
+    loop.setCurrentWidget(loop.review)
+    boxes = loop.review.boxes
+    boxes.add_class("mitosis")
+    correct(boxes, loop.review)
+    picture(viewer, "review")
+
+    boxes.finish(())
+    loop.setCurrentWidget(loop.retrain)
+    loop.retrain.base.choose(MODEL)
+    loop.retrain.amount.setValue(seconds)
+    wait(loop.retrain.train_button.isEnabled, "something to learn from")
+    loop.retrain.train()
+    wait(lambda: not loop.retrain.busy, "the new model")
+    viewer.reset_view()
+    picture(viewer, "retrain")
+    viewer.close()
+
+
+def correct(boxes: Any, review: Any) -> None:
+    """Give the bright, dividing cells their class, accept some boxes, reject some, and stop at an uncertain one."""
+    layer = boxes.layer
+    shown = sorted(boxes.shown().items(), key=lambda item: item[1].score or 0.0)
+    keys = [key for key, _ in shown]
+    boxes.set_class(keys[-4:], "mitosis")
+    boxes.accept(keys[-40:-4])
+    boxes.reject(keys[:2])
+    layer.mode = "select"
+    review.next_guess()
+
+
+def picture(viewer: Any, name: str) -> None:
+    """Save the window, with as many colours as fit into a small file."""
+    from PIL import Image
+
+    from napari_localize.plugin.demo import wait_a_moment
+
+    wait_a_moment()
+    pixels = viewer.screenshot(canvas_only=False, flash=False)
+    path = IMAGES / f"{name}.png"
+    Image.fromarray(pixels).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size >> 10} kB")
+
+
+if __name__ == "__main__":
+    main()
