@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from napari_localize.core.errors import UserError
@@ -59,7 +61,7 @@ def training_dtype(device: torch.device) -> torch.dtype:
     """Return the precision in which a device trains; CPUs that multiply bfloat16 in hardware use it."""
     if device.type == "cpu":
         # Older versions of PyTorch cannot say what the processor can do.
-        able = getattr(torch.cpu, "get_capabilities", dict)()
+        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return torch.bfloat16 if able.get("avx512_bf16") else torch.float32
     # Apple GPUs train in single precision: half underflows there without a loss scaler.
     return torch.float32 if device.type == "mps" else inference_dtype(device)

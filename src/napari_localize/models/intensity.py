@@ -46,7 +46,7 @@ class IntensityMap:
         span = np.where(self.high > self.low, self.high - self.low, np.inf)
         # Wide numbers may differ by less than single precision tells apart.
         precision = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
-        values = pixels.astype(precision)
+        values: NDArray[Any] = pixels.astype(precision)
         with np.errstate(invalid="ignore", over="ignore"):
             values -= self.low.astype(precision)
             values /= span.astype(precision)

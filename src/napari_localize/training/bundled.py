@@ -24,13 +24,13 @@ from napari_localize.models.card import ModelCard
 from napari_localize.models.heatmap.network import HeatmapNetwork
 from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
+from napari_localize.training.compare import measure
 from napari_localize.training.crops import CropRecipe, TrainingPlane
 from napari_localize.training.evaluation import best_threshold
 from napari_localize.training.optimise import Recipe
 from napari_localize.training.planes import read_training_plane
 from napari_localize.training.simulate import simulate
 from napari_localize.training.split import group_by_look, split_groups
-from napari_localize.training.train import measure
 
 FRACTIONS = {"train": 0.74, "validation": 0.08, "test": 0.18}
 NEIGHBOURS = 10

@@ -32,7 +32,7 @@ class TrainingPlane:
     pixels : (3, H, W) uint8 Tensor
         What the network sees, times 255.
     boxes : (N, 4) float32 Tensor
-        x0, y0, x1, y1 in pixels.
+        x0, y0, x1, y1 in pixels; they reach beyond the pixels where these are cut out of a larger plane.
     labels : (N,) int64 Tensor
         Classes.
     diameter : float
@@ -129,12 +129,13 @@ def _crop(plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator) ->
 
     scale = torch.tensor([recipe.side / width, recipe.side / height] * 2)
     moved = (plane.boxes - torch.tensor([x0, y0, x0, y0], dtype=torch.float32)) * scale
-    inside = moved.clamp(0, recipe.side)
+    shown = torch.tensor([pad[0], pad[1], width - pad[2], height - pad[3]]) * scale
+    inside = torch.minimum(torch.maximum(moved, shown[[0, 1, 0, 1]]), shown[[2, 3, 2, 3]])
     area = (moved[:, 2:] - moved[:, :2]).prod(dim=1)
     visible = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(dim=1)
     whole = (visible >= LEAST_VISIBLE * area) & ((inside[:, 2:] - inside[:, :2]) >= 2).all(dim=1)
     cut = inside[(visible > 0) & ~whole]
-    boxes = tv_tensors.BoundingBoxes(  # type: ignore[call-overload]
+    boxes = tv_tensors.BoundingBoxes(
         torch.cat([inside[whole], cut]), format="XYXY", canvas_size=(recipe.side, recipe.side)
     )
     for turn in (transforms.horizontal_flip, transforms.vertical_flip):

@@ -125,7 +125,7 @@ class Optimisation:
         if not math.isfinite(value):
             # One bad batch must not spoil the weights; the next one has other crops.
             return value
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
         self._scaler.step(self._optimizer)

@@ -8,17 +8,31 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.planes import PlaneSource
-from napari_localize.models.intensity import find_intensity_map
+from napari_localize.core.tiling import Rectangle, plan_tiles
+from napari_localize.models.intensity import IntensityMap, find_intensity_map
 from napari_localize.training.crops import TrainingPlane
 
 VALIDATION_SHARE = 0.2
 
 FEWEST_FOR_SPLIT = 4
 """With fewer planes than this none is held back."""
+
+LARGEST_SIDE = 4096
+"""Of planes with a longer side only windows are kept: those with most boxes."""
+
+WINDOW = 2048
+MOST_WINDOWS = 16
+
+LARGEST_DIAMETER = 112
+"""Planes are reduced as long as their objects stay larger than this, which is more than is ever learnt from."""
+
+STRIP_PIXELS = 4_000_000
+"""About as many pixels are read at once."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +104,18 @@ def split_planes(annotations: Sequence[Detections], names: Sequence[str], seed: 
     starts = np.random.default_rng(seed).permutation(count - held + 1).tolist()
     best = max(starts, key=lambda start: _worth(annotations, range(start, start + held)))
     validation = list(range(best, best + held))
+    train = [index for index in range(count) if index not in validation]
+    if not all(any(len(annotations[index]) for index in part) for part in (train, validation)):
+        everything = list(range(count))
+        return Split(
+            everything,
+            everything,
+            "Too few planes have boxes for any to be held back: the figures come from what was learnt from and "
+            "flatter the model.",
+        )
     shown = ", ".join(names[index] for index in validation[:3]) + (" ..." if held > 3 else "")
     return Split(
-        [index for index in range(count) if index not in validation],
+        train,
         validation,
         f"{held} of {count} planes, neighbours of each other, were held back for comparison: {shown}.",
     )
@@ -107,8 +130,45 @@ def _worth(annotations: Sequence[Detections], held: range) -> tuple[int, int]:
     return len(outside), len(inside)
 
 
-def read_training_plane(plane: PlaneSource, boxes: Detections, typical: float) -> TrainingPlane:
-    """Read a plane as the network will see it.
+def busiest_windows(boxes: Detections, height: int, width: int, side: int, most: int) -> list[Rectangle]:
+    """Choose the windows of a plane that hold the most boxes; boxes of rare classes count for more.
+
+    Parameters
+    ----------
+    boxes : Detections
+        Inside the plane.
+    height, width : int
+        Size of the plane.
+    side : int
+        Of the windows; a smaller plane is a window itself.
+    most : int
+        As many at most; at least one, and none without boxes beside it.
+    """
+    windows = plan_tiles(height, width, side, 0)
+    x, y = boxes.centers.T
+    worth = 1 / np.bincount(boxes.labels, minlength=1)[boxes.labels]
+    values = [worth[(x >= w.x0) & (x < w.x1) & (y >= w.y0) & (y < w.y1)].sum() for w in windows]
+    order = np.argsort(-np.array(values), kind="stable")[:most].tolist()
+    return [windows[index] for index in order if values[index] > 0 or index == order[0]]
+
+
+def training_windows(plane: PlaneSource, boxes: Detections, typical: float) -> list[Rectangle]:
+    """Say which parts of a plane are to be read: all of it, unless it is very large."""
+    height, width, _ = plane.shape
+    reduced = _reduction(boxes, typical)
+    if max(height, width) <= LARGEST_SIDE * reduced:
+        return [Rectangle(0, height, 0, width)]
+    return busiest_windows(boxes, height, width, WINDOW * reduced, MOST_WINDOWS)
+
+
+def read_training_plane(
+    plane: PlaneSource,
+    boxes: Detections,
+    typical: float,
+    window: Rectangle | None = None,
+    seen: IntensityMap | None = None,
+) -> TrainingPlane:
+    """Read a plane, or a window of it, as the network will see it.
 
     Parameters
     ----------
@@ -118,12 +178,35 @@ def read_training_plane(plane: PlaneSource, boxes: Detections, typical: float) -
         Its boxes.
     typical : float
         Object diameter to assume when the plane has no box.
+    window : Rectangle, optional
+        The part to read.
+    seen : IntensityMap, optional
+        That of the plane, where it is known.
     """
-    height, width, _ = plane.shape
-    seen = find_intensity_map(plane)(plane.read(0, height, 0, width))
+    y0, y1, x0, x1 = window or Rectangle(0, plane.shape[0], 0, plane.shape[1])
+    seen = seen or find_intensity_map(plane)
+    reduced = _reduction(boxes, typical)
+    rows = max(1, STRIP_PIXELS // ((x1 - x0) * reduced)) * reduced
+    strips = []
+    for y in range(y0, y1, rows):
+        strip = torch.from_numpy(np.ascontiguousarray(seen(plane.read(y, min(y + rows, y1), x0, x1)))).permute(2, 0, 1)
+        if reduced > 1:
+            strip = functional.avg_pool2d(strip, reduced, ceil_mode=True)
+        strips.append((strip * 255).round().to(torch.uint8))
+    low, high = boxes.boxes[:, :2], boxes.boxes[:, 2:]
+    here = ((low < [x1, y1]) & (high > [x0, y0])).all(axis=1)
+    moved = (boxes.boxes[here] - np.array([x0, y0] * 2, np.float32)) / np.float32(reduced)
     return TrainingPlane(
-        torch.from_numpy((seen * 255).round().astype(np.uint8)).permute(2, 0, 1).contiguous(),
-        torch.from_numpy(boxes.boxes),
-        torch.from_numpy(boxes.labels),
-        float(np.median(boxes.diameters)) if len(boxes) else typical,
+        torch.cat(strips, dim=1).contiguous(),
+        torch.from_numpy(moved),
+        torch.from_numpy(boxes.labels[here]),
+        _diameter(boxes, typical) / reduced,
     )
+
+
+def _diameter(boxes: Detections, typical: float) -> float:
+    return float(np.median(boxes.diameters)) if len(boxes) else typical
+
+
+def _reduction(boxes: Detections, typical: float) -> int:
+    return max(1, int(_diameter(boxes, typical) // LARGEST_DIAMETER))

@@ -55,7 +55,7 @@ def _shape(kind: str, size: float, rng: np.random.Generator) -> Image:
     u, v = x * np.cos(angle) + y * np.sin(angle), -x * np.sin(angle) + y * np.cos(angle)
     radius = size / 2
     if kind == "spots":
-        return np.exp(-(u**2 + v**2) / (2 * (radius / 2) ** 2))
+        return np.asarray(np.exp(-(u**2 + v**2) / (2 * (radius / 2) ** 2)))
     if kind == "rods":
         width = radius * rng.uniform(0.25, 0.5)
         along = np.maximum(np.abs(u) - (radius - width), 0)
@@ -70,12 +70,12 @@ def _shape(kind: str, size: float, rng: np.random.Generator) -> Image:
         return body - rng.uniform(0.5, 1.0) * _edge(radius * rng.uniform(0.5, 0.8) - distance)
     if kind == "textured":
         grain = gaussian_filter(rng.standard_normal(body.shape).astype(np.float32), max(0.7, size / 12))
-        return body * np.clip(0.7 + 0.25 * grain / (grain.std() + 1e-6), 0.1, 1.3)
+        return np.asarray(body * np.clip(0.7 + 0.25 * grain / (grain.std() + 1e-6), 0.1, 1.3))
     return body
 
 
 def _edge(inside: Image) -> Image:
-    return np.clip(inside + 0.5, 0, 1)
+    return np.asarray(np.clip(inside + 0.5, 0, 1))
 
 
 def _place(

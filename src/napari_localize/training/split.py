@@ -52,7 +52,7 @@ def group_by_look(images: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     if len(images) < 2:
         return np.zeros(len(images), np.int64)
     tree = linkage(np.array([look(image) for image in images]), "average")
-    return fcluster(tree, LOOK_DISTANCE, "distance").astype(np.int64) - 1
+    return np.asarray(fcluster(tree, LOOK_DISTANCE, "distance"), np.int64) - 1
 
 
 def split_groups(
@@ -70,7 +70,8 @@ def split_groups(
     fractions : dict of str to float
         Wanted share of the items by part; the first part takes the groups too large for any other.
     strata : sequence of hashable, optional
-        Kind of each item; the shares are kept within each kind as well as its groups allow.
+        Kind of each item; the shares are kept within each kind as well as its groups allow. A group is of the
+        kind of its first item.
     seed : int
         Order in which groups are given out.
 
@@ -81,17 +82,18 @@ def split_groups(
     """
     strata = [None] * len(groups) if strata is None else list(strata)
     members: dict[Hashable, dict[int, list[int]]] = {}
+    kinds: dict[int, Hashable] = {}
     for item, (kind, group) in enumerate(zip(strata, np.asarray(groups).tolist(), strict=True)):
-        members.setdefault(kind, {}).setdefault(group, []).append(item)
+        members.setdefault(kinds.setdefault(group, kind), {}).setdefault(group, []).append(item)
     rng = np.random.default_rng(seed)
     first = next(iter(fractions))
     parts = [first] * len(groups)
-    for kinds in members.values():
-        total = sum(len(items) for items in kinds.values())
+    for by_group in members.values():
+        total = sum(len(items) for items in by_group.values())
         left = {part: share * total for part, share in fractions.items()}
-        numbers = list(kinds)
+        numbers = list(by_group)
         for index in rng.permutation(len(numbers)).tolist():
-            items = kinds[numbers[index]]
+            items = by_group[numbers[index]]
             room = [part for part in fractions if left[part] >= len(items)]
             part = max(room or [first], key=lambda name: left[name] / fractions[name])
             left[part] -= len(items)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,15 +20,24 @@ from napari_localize.core.detections import Detections
 from napari_localize.core.errors import Cancelled
 from napari_localize.core.planes import ArrayPlane, PlaneSource
 from napari_localize.core.settings import PredictSettings, TrainSettings
+from napari_localize.core.tiling import Rectangle
 from napari_localize.models import intensity
 from napari_localize.models.card import ModelCard
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model, load_model
 from napari_localize.models.predict import FLOOR, predict_plane
+from napari_localize.training.compare import Part, compare_models, within
 from napari_localize.training.crops import CropRecipe, TrainingPlane, make_batch
-from napari_localize.training.evaluation import best_threshold, summarize
+from napari_localize.training.evaluation import summarize
 from napari_localize.training.optimise import Optimisation, Recipe
-from napari_localize.training.planes import Split, check_annotations, read_training_plane, split_planes
+from napari_localize.training.planes import (
+    Split,
+    busiest_windows,
+    check_annotations,
+    read_training_plane,
+    split_planes,
+    training_windows,
+)
 
 OBJECT_DIAMETER = 28.0
 """Object diameter, in pixels, to which images are rescaled for a new model."""
@@ -49,7 +60,13 @@ EPOCH_CROPS = 16
 """Crops taken from each plane in an epoch."""
 
 VALIDATION_SIDE = 1024
-"""Largest side of the part of a plane that the live curve looks at."""
+"""Largest side of the part of a plane that the live curve looks at, and the comparison after a cancel."""
+
+VALIDATION_PARTS = 8
+"""At most so many parts of planes are looked at for the live curve."""
+
+VALIDATION_TIME = 0.25
+"""Part of a training that goes into its validation, if there is a limit of time."""
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -130,29 +147,33 @@ class _Training:
         for text in [*notes, split.text]:
             self.tell({"event": "message", "text": text})
         typical = float(np.median(np.concatenate([plane.diameters for plane in boxes])))
+        windows = [training_windows(plane, found, typical) for plane, found in zip(planes, boxes, strict=True)]
         read = []
-        for plane, plane_boxes in zip(planes, boxes, strict=True):
+        for plane, plane_boxes, parts in zip(planes, boxes, windows, strict=True):
             if self.should_stop():
                 raise Cancelled
-            read.append(read_training_plane(plane, plane_boxes, typical))
+            seen = intensity.find_intensity_map(plane)
+            read.append([read_training_plane(plane, plane_boxes, typical, part, seen) for part in parts])
         model = self._new_model(classes)
-        cancelled = self._optimise(model, [read[i] for i in split.train], [read[i] for i in split.validation])
+        train = [part for index in split.train for part in read[index]]
+        cancelled = self._optimise(model, train, [part for index in split.validation for part in read[index]])
         if self.best is not None:
             model.network.load_state_dict(self.best)
         model = Model(model.network, model.card, self.settings.device)
         self.tell({"event": "message", "text": "Comparing the models on the validation planes."})
-        comparison = self._compare(model, planes, boxes, split)
+        comparison = self._compare(model, planes, boxes, windows, split)
         self._describe(model.card, split, comparison, boxes, read)
         return TrainResult(model, comparison, cancelled)
 
     def _new_model(self, classes: tuple[str, ...]) -> Model:
-        torch.manual_seed(self.settings.seed)
-        if self.base is None:
-            network = HeatmapNetwork(NetworkConfig(classes=len(classes)))
-            diameter, pixel_size, parent = OBJECT_DIAMETER, None, None
-        else:
+        config = NetworkConfig(classes=len(classes))
+        diameter, pixel_size, parent = OBJECT_DIAMETER, None, None
+        if self.base is not None:
             config = self.base.network.config.model_copy(update={"classes": len(classes)})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
             network = HeatmapNetwork(config)
+        if self.base is not None:
             start_from(network, classes, self.base.network, tuple(self.base.card.classes))
             card = self.base.card
             diameter, pixel_size, parent = card.object_diameter, card.pixel_size, card.reference
@@ -184,12 +205,14 @@ class _Training:
         seconds = settings.seconds or DEFAULT_SECONDS
         rng = np.random.default_rng([settings.seed, 1])
         checked = [make_batch(validation, classes, recipe.batch_size, recipe.crops, rng) for _ in range(2)]
-        started, next_check, fraction = time.monotonic(), 1 / CHECKS, 0.0
+        chosen = np.unique(np.linspace(0, len(validation) - 1, VALIDATION_PARTS).round().astype(int))
+        validation = [validation[index] for index in chosen.tolist()]
         self.tell({"event": "message", "text": f"Training. {model.device_text}"})
         with Optimisation(model.network, train, recipe, model.device, settings.seed) as training:
             if self._base_answers(model):
                 # The base is the first candidate, so that a training that only does harm changes nothing.
                 self._validate(training.average, model, validation)
+            started, next_check, fraction = time.monotonic(), 1 / CHECKS, 0.0
             while fraction < 1 and not self.should_stop():
                 loss = training.step(fraction)
                 elapsed = time.monotonic() - started
@@ -197,11 +220,16 @@ class _Training:
                 point = {"event": "curve", "step": training.steps, "seconds": elapsed, "train_loss": loss}
                 validation_loss = ap50 = None
                 if fraction >= min(next_check, 1.0):
-                    next_check += 1 / CHECKS
                     validation_loss = training.loss_on(checked)
                     ap50 = self._validate(training.average, model, validation)
+                    next_check = fraction + 1 / CHECKS
+                    if not steps:
+                        # Where looking takes long there is less of it, so that most of the time is for learning.
+                        spent = (time.monotonic() - started - elapsed) / seconds
+                        fraction += spent
+                        next_check = fraction + max(1 / CHECKS, spent / VALIDATION_TIME)
                 self.tell({**point, "validation_loss": validation_loss, "ap50": ap50})
-                done, total = (training.steps / epoch, settings.epochs) if steps else (elapsed, seconds)
+                done, total = (training.steps / epoch, settings.epochs) if settings.epochs else (elapsed, seconds)
                 self.tell({"event": "progress", "done": min(done, total), "total": total})
             if not training.steps:
                 raise Cancelled
@@ -223,16 +251,16 @@ class _Training:
         predicted, true = [], []
         names = tuple(model.card.classes)
         for plane in validation:
+            boxes = Detections(plane.boxes.numpy(), plane.labels.numpy(), class_names=names)
             height, width = plane.pixels.shape[1:]
-            bottom, right = min(height, VALIDATION_SIDE), min(width, VALIDATION_SIDE)
-            source = ArrayPlane(plane.pixels.permute(1, 2, 0).numpy()[:bottom, :right])
+            (part,) = busiest_windows(boxes.clip(height, width), height, width, VALIDATION_SIDE, 1)
+            source = ArrayPlane(plane.pixels.permute(1, 2, 0).numpy())
             settings = PredictSettings(object_diameter=plane.diameter, threshold=FLOOR)
             try:
-                predicted.append(predict_plane(now, source, settings, should_stop=self.should_stop))
+                predicted.append(predict_plane(now, source, settings, region=part, should_stop=self.should_stop))
             except Cancelled:
                 return None
-            boxes = Detections(plane.boxes.numpy(), plane.labels.numpy(), class_names=names)
-            true.append(boxes.clip(bottom, right))
+            true.append(within(boxes, part))
         ap50 = float(np.nan_to_num(summarize(predicted, true)["AP50"]))
         if ap50 >= self.best_ap50:
             self.best_ap50 = ap50
@@ -240,32 +268,24 @@ class _Training:
         return ap50
 
     def _compare(
-        self, model: Model, planes: Sequence[PlaneSource], boxes: Sequence[Detections], split: Split
+        self,
+        model: Model,
+        planes: Sequence[PlaneSource],
+        boxes: Sequence[Detections],
+        windows: Sequence[Sequence[Rectangle]],
+        split: Split,
     ) -> dict[str, Any]:
-        # After a cancel somebody is waiting; a few planes tell enough to decide whether to keep the model.
-        chosen = split.validation[:PLANES_AFTER_CANCEL] if self.should_stop() else split.validation
-        true = [boxes[index] for index in chosen]
-        sources = [planes[index] for index in chosen]
-        settings = PredictSettings(threshold=FLOOR)
-        found = [predict_plane(model, source, settings) for source in sources]
-        model.card.threshold = float(np.clip(best_threshold(found, true), FLOOR, 0.95))
-        new = measure(found, true, model.card.threshold)
-        note, old = split.text, None
-        if self.base is not None:
-            before = [predict_plane(self.base, source, settings) for source in sources]
-            if not set(self.base.card.classes) & set(model.card.classes):
-                note += " The models' classes differ, so both are compared without regard to class."
-                before, true, found = (
-                    [_one_class(x) for x in before],
-                    [_one_class(x) for x in true],
-                    [_one_class(x) for x in found],
-                )
-                new = measure(found, true, model.card.threshold)
-            else:
-                names = tuple(dict.fromkeys([*model.card.classes, *self.base.card.classes]))
-                before = [x.with_classes(names) for x in before]
-            old = measure(before, true, self.base.card.threshold)
-        return {"planes": [self.names[i] for i in chosen], "old": old, "new": new, "note": note}
+        """Compare base and new model on the validation planes; on parts of a few when somebody waits for the end."""
+        if not self.should_stop():
+            parts = [Part(self.names[i], planes[i], boxes[i], part) for i in split.validation for part in windows[i]]
+            with suppress(Cancelled):
+                return compare_models(model, self.base, parts, split.text, self.should_stop)
+        few = []
+        for i in split.validation[:PLANES_AFTER_CANCEL]:
+            height, width, _ = planes[i].shape
+            (window,) = busiest_windows(boxes[i], height, width, VALIDATION_SIDE, 1)
+            few.append(Part(self.names[i], planes[i], boxes[i], window))
+        return compare_models(model, self.base, few, split.text, lambda: False)
 
     def _describe(
         self,
@@ -273,18 +293,16 @@ class _Training:
         split: Split,
         comparison: dict[str, Any],
         boxes: Sequence[Detections],
-        read: Sequence[TrainingPlane],
+        read: Sequence[Sequence[TrainingPlane]],
     ) -> None:
-        counts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
         for plane in boxes:
-            for name, number in plane.counts().items():
-                counts[name] = counts.get(name, 0) + number
+            counts.update(plane.counts())
         card.training = {
             "planes": [
-                {"name": name, "sha256": hashlib.sha256(plane.pixels.numpy().tobytes()).hexdigest()}
-                for name, plane in zip(self.names, read, strict=True)
+                {"name": name, "sha256": _fingerprint(parts)} for name, parts in zip(self.names, read, strict=True)
             ],
-            "boxes": counts,
+            "boxes": dict(counts),
             "split": split.text,
             "seconds": round(time.monotonic() - self.began, 1),
             "epochs": self.settings.epochs,
@@ -293,13 +311,6 @@ class _Training:
         }
         where = "validation" if split.held_back else "training planes"
         card.metrics = {where: comparison["new"]}
-
-
-def measure(found: Sequence[Detections], true: Sequence[Detections], threshold: float) -> dict[str, float]:
-    """AP50 and AP of all boxes; precision, recall, F1 and count error of those above the threshold."""
-    everything = summarize(found, true)
-    chosen = summarize([boxes[boxes.scores >= threshold] for boxes in found], true)
-    return {**chosen, "AP50": everything["AP50"], "AP": everything["AP"]}
 
 
 def start_from(
@@ -318,5 +329,8 @@ def start_from(
     network.load_state_dict(weights)
 
 
-def _one_class(boxes: Detections) -> Detections:
-    return Detections(boxes.boxes, scores=boxes.scores, class_names=("object",))
+def _fingerprint(parts: Sequence[TrainingPlane]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.pixels.numpy().tobytes())
+    return digest.hexdigest()

@@ -127,12 +127,13 @@ def heatmap_loss(outputs: tuple[Tensor, Tensor, Tensor], targets: Targets) -> Te
     with torch.no_grad():
         overlap = _pairwise_iou(found, true)
     judged = functional.binary_cross_entropy_with_logits(quality[:, 0][learns], overlap, reduction="none")
-    return focal + fit + QUALITY_WEIGHT * (judged * weight).sum() / weight.sum()
+    total: Tensor = focal + fit + QUALITY_WEIGHT * (judged * weight).sum() / weight.sum()
+    return total
 
 
 def _pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
     low = torch.maximum(first[:, :2], second[:, :2])
     high = torch.minimum(first[:, 2:], second[:, 2:])
-    shared: Tensor = (high - low).clamp(min=0).prod(dim=1)
+    shared = (high - low).clamp(min=0).prod(dim=1)
     areas = (first[:, 2:] - first[:, :2]).prod(dim=1) + (second[:, 2:] - second[:, :2]).prod(dim=1)
     return shared / (areas - shared)

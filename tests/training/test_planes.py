@@ -1,0 +1,189 @@
+"""What a person has drawn is checked, divided and read as the network will see it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_localize.core.detections import Detections
+from napari_localize.core.errors import UserError
+from napari_localize.core.planes import ArrayPlane
+from napari_localize.core.tiling import Rectangle
+from napari_localize.training import planes as module
+from napari_localize.training.planes import (
+    busiest_windows,
+    check_annotations,
+    read_training_plane,
+    split_planes,
+    training_windows,
+)
+
+PLANE = ArrayPlane(np.zeros((50, 40)))
+BOX = [10, 10, 20, 20]
+
+
+def boxes(*rows, names=("a",), labels=None, **columns):
+    return Detections(np.array(rows, np.float32).reshape(-1, 4), labels, class_names=names, **columns)
+
+
+def test_classes_are_joined_and_boxes_cut():
+    given_boxes = [boxes([-5, 10, 20, 60]), boxes(BOX, [60, 0, 70, 9], names=("b",)), boxes(names=("c",))]
+    kept, classes, notes = check_annotations([PLANE] * 3, given_boxes, ["x", "y", "z"])
+    assert classes == ("a", "b", "c")
+    assert kept[0].boxes.tolist() == [[0, 10, 20, 50]]
+    assert [part.counts() for part in kept[1:]] == [{"a": 0, "b": 1, "c": 0}, {"a": 0, "b": 0, "c": 0}]
+    assert any("1 boxes lie wholly outside" in note for note in notes)
+    assert any("No box of class c" in note for note in notes)
+
+
+def test_rejected_boxes_are_no_objects():
+    states = ["rejected", "accepted", "proposed"]
+    kept, _, _ = check_annotations([PLANE], [boxes(BOX, [0, 0, 5, 5], [1, 1, 7, 7], states=states)], ["x"])
+    assert kept[0].states.tolist() == states[1:]
+
+
+@pytest.mark.parametrize(
+    ("planes", "annotations", "message"),
+    [
+        ([], [], "no image"),
+        ([PLANE], [], "1 images but 0 sets"),
+        ([PLANE], [boxes()], "no box to learn from"),
+        ([PLANE], [boxes(BOX, states=["rejected"])], "no box to learn from"),
+        ([PLANE], [boxes([60, 60, 70, 70])], "no box to learn from"),
+    ],
+)
+def test_nothing_to_learn_from(planes, annotations, message):
+    with pytest.raises(UserError, match=message):
+        check_annotations(planes, annotations, ["x"] * len(planes))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_of_few_planes_none_is_held_back(count):
+    split = split_planes([boxes(BOX)] * count, ["x"] * count, 0)
+    assert split.train == split.validation == list(range(count))
+    assert not split.held_back
+    assert "flatter" in split.text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sets(st.sampled_from("abc")), min_size=4, max_size=30), st.integers(0, 5))
+def test_neighbours_are_held_back_together(contents, seed):
+    annotations = [
+        boxes(*[BOX] * len(names), names=tuple("abc"), labels=["abc".index(name) for name in names])
+        for names in contents
+    ]
+    split = split_planes(annotations, [f"p{index}" for index in range(len(contents))], seed)
+    assert split == split_planes(annotations, [f"p{index}" for index in range(len(contents))], seed)
+    if not split.held_back:
+        # Only where a class would be lost to the training, or there is nothing to compare on.
+        assert "none" in split.text or "Too few" in split.text
+        return
+    assert sorted(split.train + split.validation) == list(range(len(contents)))
+    assert split.validation == list(range(split.validation[0], split.validation[-1] + 1))
+    assert len(split.validation) == max(1, round(0.2 * len(contents)))
+    for part in (split.train, split.validation):
+        assert any(contents[index] for index in part)
+
+
+def test_the_only_plane_with_a_class_is_learnt_from():
+    annotations = [boxes(BOX, names=("a", "b")) for _ in range(10)]
+    annotations[4] = boxes(BOX, BOX, names=("a", "b"), labels=[0, 1])
+    for seed in range(5):
+        assert 4 in split_planes(annotations, ["x"] * 10, seed).train
+
+
+def test_one_annotated_plane_among_empty_ones():
+    split = split_planes([boxes(BOX), boxes(), boxes(), boxes()], list("wxyz"), 0)
+    assert not split.held_back
+    assert "Too few planes have boxes" in split.text
+
+
+def test_a_plane_is_read_as_the_network_sees_it():
+    image = np.random.default_rng(0).integers(100, 900, (60, 80)).astype(np.uint16)
+    plane = read_training_plane(ArrayPlane(image), boxes(BOX, [0, 0, 30, 20]), typical=5.0)
+    assert plane.pixels.shape == (3, 60, 80)
+    assert plane.pixels.dtype == torch.uint8
+    assert (plane.pixels.min(), plane.pixels.max()) == (0, 255)
+    assert plane.diameter == pytest.approx((10 + np.sqrt(600)) / 2)
+    assert read_training_plane(ArrayPlane(image), boxes(), typical=5.0).diameter == 5.0
+
+
+def test_reading_in_strips_makes_no_difference(monkeypatch):
+    image = np.random.default_rng(0).random((97, 83, 3))
+    whole = read_training_plane(ArrayPlane(image), boxes(BOX), 10.0)
+    monkeypatch.setattr(module, "STRIP_PIXELS", 500)
+    strips = read_training_plane(ArrayPlane(image), boxes(BOX), 10.0)
+    assert torch.equal(whole.pixels, strips.pixels)
+
+
+def test_large_objects_are_reduced(monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_DIAMETER", 10)
+    image = np.zeros((95, 83))
+    image[30:70, 30:60] = 1
+    plane = read_training_plane(ArrayPlane(image), boxes([30, 30, 60, 70]), typical=99.0)
+    assert plane.pixels.shape == (3, 32, 28)
+    assert plane.boxes.tolist() == [pytest.approx([10, 10, 20, 70 / 3])]
+    assert plane.diameter == pytest.approx(np.sqrt(1200) / 3)
+    assert (plane.pixels[0, 10:23, 10:20] == 255).all()
+    assert plane.pixels[0, :10].max() == 0
+
+
+@pytest.fixture
+def small_windows(monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_SIDE", 100)
+    monkeypatch.setattr(module, "WINDOW", 50)
+    monkeypatch.setattr(module, "MOST_WINDOWS", 3)
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_of_a_huge_plane_only_windows_around_boxes_are_read():
+    class Huge(ArrayPlane):
+        read_pixels = 0
+
+        def read(self, y0, y1, x0, x1):
+            type(self).read_pixels += (y1 - y0) * (x1 - x0)
+            return super().read(y0, y1, x0, x1)
+
+    image = np.random.default_rng(0).integers(0, 255, (400, 300)).astype(np.uint8)
+    plane, found = Huge(image), boxes([210, 310, 222, 322], [240, 340, 252, 352], [10, 10, 22, 22])
+    windows = training_windows(plane, found, 12.0)
+    assert windows == [Rectangle(300, 350, 200, 250), Rectangle(0, 50, 0, 50)]
+    seen = module.find_intensity_map(plane)
+    Huge.read_pixels = 0
+    first, second = (read_training_plane(plane, found, 12.0, window, seen) for window in windows)
+    assert Huge.read_pixels == 2 * 2500
+    assert first.pixels.shape == second.pixels.shape == (3, 50, 50)
+    assert first.boxes.tolist() == [[10, 10, 22, 22], [40, 40, 52, 52]]
+    assert second.boxes.tolist() == [[10, 10, 22, 22]]
+    assert first.diameter == second.diameter == 12
+    whole = read_training_plane(plane, found, 12.0, None, seen)
+    assert torch.equal(first.pixels, whole.pixels[:, 300:350, 200:250])
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_a_plane_of_usual_size_is_read_whole(monkeypatch):
+    assert training_windows(ArrayPlane(np.zeros((100, 90))), boxes(BOX), 10.0) == [Rectangle(0, 100, 0, 90)]
+    monkeypatch.setattr(module, "LARGEST_DIAMETER", 10)
+    large = ArrayPlane(np.broadcast_to(np.uint8(0), (900, 900)))
+    # Reduced to its objects' size this one is not large.
+    assert training_windows(large, boxes([0, 0, 100, 100]), 10.0) == [Rectangle(0, 900, 0, 900)]
+    assert len(training_windows(large, boxes(BOX), 10.0)) == 1
+    assert training_windows(large, boxes(BOX), 10.0)[0].y1 == 50
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_a_huge_plane_without_boxes_is_one_window():
+    assert len(training_windows(ArrayPlane(np.zeros((400, 300))), boxes(), 10.0)) == 1
+
+
+def test_rare_classes_are_not_left_out():
+    corner = np.array([[x, y] for y in range(0, 90, 10) for x in range(0, 90, 10)], np.float32)
+    common = np.hstack([corner, corner + 8])
+    found = Detections(
+        np.vstack([common, [[350, 350, 358, 358]]]), [0] * len(common) + [1], class_names=("common", "rare")
+    )
+    windows = busiest_windows(found, 400, 400, 100, 2)
+    assert set(windows) == {Rectangle(0, 100, 0, 100), Rectangle(300, 400, 300, 400)}
