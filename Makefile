@@ -5,7 +5,7 @@ BIN := .venv/bin
 ENVIRONMENT := @scripts/environment.sh
 SCREEN := scripts/with-screen.sh
 
-.PHONY: help demo test journeys lint format docs package
+.PHONY: help demo test lint format docs package
 
 help:
 	@echo "make demo     find the objects in the sample images, in napari; pictures and boxes go to demo/"
@@ -22,10 +22,6 @@ demo:
 test:
 	$(ENVIRONMENT) all,testing
 	$(SCREEN) $(BIN)/python -m pytest $(ARGS)
-
-journeys:
-	$(ENVIRONMENT) all,testing
-	$(SCREEN) $(BIN)/python -m pytest tests/journeys $(ARGS)
 
 lint:
 	$(ENVIRONMENT) all,testing

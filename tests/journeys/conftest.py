@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
     QToolButton,
     QWidget,
 )
+from vispy.gloo.glir import GlirProgram
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.samples import ANNOTATIONS, sample_folder
@@ -57,6 +58,18 @@ def _surroundings() -> Iterator[None]:
     yield
     shared_engine().release()
     assert not shared_engine().running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _old_renderers_survive() -> Iterator[None]:
+    """The software renderer of Mesa 22.3 (Debian 12) crashes when it draws after a layer of shapes was removed.
+
+    It does so in napari without any plugin, as soon as a shader program is deleted; so they are kept until the end.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform.startswith("linux"):
+            patch.setattr(GlirProgram, "delete", lambda program: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -307,6 +320,17 @@ def snapshot(layer: Any) -> Snapshot:
     return Snapshot(rows, _rejected(controller), tuple(controller.classes), controller.finished)
 
 
+def assert_reread(back: Snapshot, saved: Snapshot, side: int) -> None:
+    """Nothing got lost in a file, but for what of a box lay outside a square image and the third decimal of a place."""
+    assert back.rejected == saved.rejected
+    assert back.classes == saved.classes
+    assert back.finished == saved.finished
+    assert back.boxes.keys() == saved.boxes.keys()
+    for key, (plane, place, *features) in saved.boxes.items():
+        assert (back.boxes[key][0], list(back.boxes[key][2:])) == (plane, features)
+        np.testing.assert_allclose(np.clip(back.boxes[key][1], 0, side), np.clip(place, 0, side), atol=0.02)
+
+
 def _rejected(controller: BoxLayer) -> dict[int, tuple[Any, ...]]:
     rows = {}
     for plane in controller.planes():
@@ -332,6 +356,11 @@ def _truth_of() -> Callable[..., Detections]:
 @pytest.fixture(name="snapshot")
 def _snapshot() -> Callable[[Any], Snapshot]:
     return snapshot
+
+
+@pytest.fixture(name="assert_reread")
+def _assert_reread() -> Callable[[Snapshot, Snapshot, int], None]:
+    return assert_reread
 
 
 @pytest.fixture

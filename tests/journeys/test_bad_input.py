@@ -41,16 +41,6 @@ def test_with_layers_of_other_kinds_only(person, viewer, crop):
     still_works(person, crop)
 
 
-@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
-def test_an_image_of_complex_numbers(person, viewer, crop):
-    """Press Run on complex numbers; napari itself can show only those that are all the same."""
-    viewer.add_image(np.ones((64, 64), np.complex64), name="transform")
-    localize = person.open_dock("Localize")
-    person.press(localize.run_button)
-    person.one_message("transform", "complex", "convert")
-    still_works(person, crop)
-
-
 ODD = {
     "one pixel": np.ones((1, 1), np.uint8),
     "zeros": np.zeros((64, 64), np.uint16),

@@ -19,9 +19,9 @@ from napari_localize.engine.client import shared_engine
 
 @pytest.fixture
 def movie(viewer, crop):
-    """Twenty planes, so that there is time to interrupt a run over all of them."""
+    """Eighty planes, so that there is time to interrupt a run over all of them."""
     frames = [crop(y, x, 160)[0] for y in (0, 170, 340) for x in (0, 170, 340)]
-    return viewer.add_image(np.stack([frames[t % 9] for t in range(20)]), name="movie")
+    return viewer.add_image(np.stack([frames[t % 9] for t in range(80)]), name="movie")
 
 
 @pytest.fixture
@@ -77,17 +77,17 @@ def test_cancel_in_mid_run_keeps_the_planes_that_are_done(person, viewer, runnin
     person.press(localize.cancel_button)
     person.wait(lambda: not localize.busy, "the run has stopped")
     done = len(person.boxes.planes())
-    assert 2 <= done < 20
-    assert f"Cancelled; {done} of 20 planes are done." in localize.status.text()
+    assert 2 <= done < 80
+    assert f"Cancelled; {done} of 80 planes are done." in localize.status.text()
     assert person.boxes.planes() == [(t,) for t in range(done)]
     assert no_preview(viewer)
     assert not localize.progress.isVisible()
     assert person.messages() == []
     before = person.boxes.totals((0,))
-    viewer.dims.set_point(0, 19)
+    viewer.dims.set_point(0, 79)
     person.press(localize.scope.plane)
     person.run(localize)
-    assert (19,) in person.boxes.planes()
+    assert (79,) in person.boxes.planes()
     assert person.boxes.totals((0,)) == before
 
 
@@ -148,11 +148,11 @@ def test_closing_in_mid_work_leaves_nothing_behind(person, viewer, request, engi
     else:
         viewer.close()
     person.wait(is_idle, "the engine has nothing to do")
-    assert not loop.localize.busy
-    assert not loop.retrain.busy
     person.wait(lambda: "napari-localize job" not in engine_threads(), "nothing waits for the work")
     assert person.messages() == []
     if what == "dock":
+        assert not (loop.localize.busy)
+        assert not (loop.retrain.busy)
         assert no_preview(viewer)
         assert boxes.nshapes == len(boxes.features) > 0
         again = person.open_dock("Localize")
@@ -181,6 +181,7 @@ loop.retrain.train()
 
 def look():
     if loop.retrain.curve.points["train"]:
+        timer.stop()
         print(shared_engine().pid, flush=True)
         viewer.close()
 

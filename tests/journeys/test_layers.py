@@ -19,7 +19,9 @@ def unclassed(boxes):
     return Detections(boxes.boxes, scores=boxes.scores)
 
 
-def test_a_movie_is_localized_corrected_and_learned_from_plane_by_plane(person, viewer, crop, snapshot, tmp_path):
+def test_a_movie_is_localized_corrected_and_learned_from_plane_by_plane(
+    person, viewer, crop, snapshot, assert_reread, tmp_path
+):
     """Open a movie, run on all of its planes, correct two of them, retrain on these, run again, save and reload."""
     (first, first_truth), (third, third_truth) = crop(0, 0), crop(256, 256)
     blank = np.full_like(first, 8)
@@ -86,23 +88,22 @@ def test_a_movie_is_localized_corrected_and_learned_from_plane_by_plane(person, 
         assert _on(now, plane, "accepted") == _on(judged, plane, "accepted")
     assert {row[0] for row in now.boxes.values()} <= {(0,), (1,), (2,)}
     assert now.finished == judged.finished
-    _save_and_open(person, layer, now, snapshot, tmp_path)
+    assert_reread(snapshot(_save_and_open(person, layer, tmp_path)), now, 192)
 
 
 def _on(taken, plane, state):
     return {key: row for key, row in taken.boxes.items() if row[0] == plane and row[-1] == state}
 
 
-def _save_and_open(person, layer, expected, snapshot, folder):
+def _save_and_open(person, layer, folder):
     path = folder / "boxes.json"
     layer.save(str(path), plugin="napari-localize")
     person.viewer.layers.remove(layer)
-    (again,) = person.viewer.open(path)
-    assert snapshot(again) == expected
+    (again,) = person.viewer.open(path, plugin="napari-localize")
     return again
 
 
-def test_boxes_lie_on_a_scaled_and_rotated_image(person, viewer, crop, snapshot, tmp_path):
+def test_boxes_lie_on_a_scaled_and_rotated_image(person, viewer, crop, snapshot, assert_reread, tmp_path):
     """Open an image, give it a pixel size and turn it; run, move and draw boxes by mouse, retrain, run again."""
     pixels, truth = crop(0, 0)
     tifffile.imwrite(tmp_path / "turned.tif", pixels)
@@ -137,10 +138,10 @@ def test_boxes_lie_on_a_scaled_and_rotated_image(person, viewer, crop, snapshot,
     person.run(localize)
     now = snapshot(layer)
     assert {key: now.boxes[key] for key in judged.boxes} == judged.boxes
-    _save_and_open(person, layer, now, snapshot, tmp_path)
+    assert_reread(snapshot(_save_and_open(person, layer, tmp_path)), now, 192)
 
 
-def test_one_channel_of_several_is_localized_and_learned_from(person, viewer, crop, snapshot, tmp_path):
+def test_one_channel_of_several_is_localized_and_learned_from(person, viewer, crop, snapshot, assert_reread, tmp_path):
     """Open an image of three channels with nuclei in the second one, say so, run, finish, retrain, run again."""
     pixels, truth = crop(256, 256)
     empty = np.full_like(pixels, 8)
@@ -158,8 +159,8 @@ def test_one_channel_of_several_is_localized_and_learned_from(person, viewer, cr
     person.picture("channels-1-localized")
     person.pick(localize.channels.channel_choice, "0")
     person.run(localize)
-    assert "Nothing was found" in localize.status.text()
-    assert len(boxes.detections()) == 0
+    assert "Nothing" in localize.status.text()
+    assert boxes.shown() == {}
     person.pick(localize.channels.channel_choice, "1")
     person.run(localize)
     assert f1(boxes.detections(), truth) > 0.7
@@ -172,7 +173,8 @@ def test_one_channel_of_several_is_localized_and_learned_from(person, viewer, cr
     person.press(retrain.comparison.keep_button)
     person.run(localize)
     assert image.data.shape == (3, 192, 192)
-    _save_and_open(person, layer, snapshot(layer), snapshot, tmp_path)
+    now = snapshot(layer)
+    assert_reread(snapshot(_save_and_open(person, layer, tmp_path)), now, 192)
 
 
 def test_a_multiscale_image_gets_boxes_in_pixels_of_its_finest_level(person, viewer, crop):

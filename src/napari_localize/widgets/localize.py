@@ -65,6 +65,7 @@ class _Run:
     waiting: dict[tuple[int, ...], Detections] = field(default_factory=dict)
     done: int = 0
     found: int = 0
+    strong: int = 0
     kept: int = 0
     cancelling: bool = False
 
@@ -268,6 +269,7 @@ class LocalizeWidget(Dock):
         elif kind == "plane":
             run.done += 1
             run.found += len(news["detections"])
+            run.strong += int((news["detections"].scores >= self.filter.score).sum())
             run.waiting[run.planes[plane].index] = news["detections"]
             if not self._flush.isActive():
                 self._flush.start()
@@ -301,6 +303,11 @@ class LocalizeWidget(Dock):
             say(self.status, f"{escape(repr(run.image.name))} was closed meanwhile, so nothing is shown.")
         elif not run.found:
             say(self.status, "Nothing was found. Try another size, another channel or another model.")
+        elif not run.strong:
+            score = f"{self.filter.score:.2f}"
+            say(
+                self.status, f"Nothing has a score of {score} or more; lower the score to see {run.found} weaker boxes."
+            )
         elif run.kept:
             say(self.status, f"{run.kept} boxes of the model lie on boxes that you have judged; yours stay.")
         else:
