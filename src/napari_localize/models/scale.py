@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,18 +23,34 @@ AGREEMENT = 0.5
 SURE = 0.3
 """Detections with a lower score do not count."""
 
-CERTAINTY = 4
+CERTAIN = 0.4
+"""Detections with a higher score are measured once the scale is known."""
+
+CERTAINTY = 2
 """Power of the score in a vote: many doubtful details must not outvote the few objects they are part of."""
 
 FEWEST_ACROSS = 2
 """Objects of which fewer than this fit across a window are not judged by it: at a small enough scale a whole image
 looks like one object."""
 
-LEAST_SUPPORT = 0.02
+LEAST_SUPPORT = 0.001
 """What a vote counts where the next scales see nothing."""
 
 SMALLEST_SHARE = 1 / 16
-"""Windows that show less of the plane than this count as if they showed so much."""
+"""Scales at which less of the plane than this was looked at count as if it had been so much."""
+
+BANDWIDTH = 0.35
+"""Of the density of sizes, in natural logarithms."""
+
+GRID = 200
+"""Sizes at which the density is computed."""
+
+SAME = 0.6
+"""Sizes that differ by less than this, in natural logarithms, belong to one kind of object."""
+
+CLEAR = 0.8
+FEWEST_OBJECTS = 5
+"""When less than this part of the votes is for one size, or fewer objects voted, more of the plane is looked at."""
 
 Detect = Callable[[Rectangle, float], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Gives the boxes, in pixels of the plane, and scores in a rectangle at a zoom."""
@@ -56,6 +72,33 @@ class ScaleEstimate:
     text: str
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What the model saw at one zoom, in one window or several."""
+
+    zoom: float
+    windows: tuple[Rectangle, ...]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def __add__(self, other: _Look) -> _Look:
+        return _Look(
+            self.zoom,
+            self.windows + other.windows,
+            np.concatenate([self.boxes, other.boxes]),
+            np.concatenate([self.scores, other.scores]),
+        )
+
+
+@dataclass(frozen=True)
+class _Count:
+    """Result of a vote: the diameter, how many objects voted, and whether most of them agree."""
+
+    diameter: float | None
+    objects: int = 0
+    clear: bool = False
+
+
 def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> ScaleEstimate:
     """Look at a plane at several scales and see at which one the model recognises most.
 
@@ -63,8 +106,11 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> Scal
     detection votes with its score and with how near its size, at the scale it was seen at, comes to that. Objects
     are also seen, if less well, at the next scales, which tells them from noise that looks like objects when it is
     enlarged; so votes count by what the next scales see there. Of detections of one object the one with most votes
-    stays. The typical diameter is their weighted median, where
-    objects seen in a window that shows only a part of the plane count for more.
+    stays. The typical diameter is the median around the peak of the votes' density over the logarithm of size, where
+    objects count for more that were seen at a scale at which only a part of the plane was looked at.
+
+    The middle of the plane is looked at first; when that does not give a clear answer, its corners too. At the scale
+    that is found, the objects in the middle are measured.
 
     Parameters
     ----------
@@ -76,43 +122,90 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> Scal
         Object diameter the model was trained at, in pixels.
     """
     height, width, _ = plane.shape
-    seen = []
-    for zoom in ZOOMS:
-        window = _window(plane, SIDE / zoom)
-        if min(window.y1 - window.y0, window.x1 - window.x0) * zoom >= wanted * FEWEST_ACROSS / 2:
-            seen.append((zoom, window, *detect(window, zoom)))
-    found, votes, weights = [], [], []
-    for index, (zoom, window, boxes, scores) in enumerate(seen):
-        rows, columns = window.y1 - window.y0, window.x1 - window.x0
-        sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
-        counts = (scores > SURE) & (sides * FEWEST_ACROSS < min(rows, columns))
-        boxes, scores, sides = boxes[counts], scores[counts], sides[counts]
-        agreement = np.exp(-0.5 * (np.log(np.maximum(sides * zoom, 1e-3) / wanted) / AGREEMENT) ** 2)
+
+    def look(zoom: float, window: Rectangle) -> _Look:
+        return _Look(zoom, (window,), *detect(window, zoom))
+
+    looks = [
+        look(zoom, middle)
+        for zoom in ZOOMS
+        if min(_sides(middle := _middle(height, width, SIDE / zoom))) * zoom >= wanted * FEWEST_ACROSS / 2
+    ]
+    count = _count(looks, height * width, wanted)
+    if not count.clear:
+        for index, seen in enumerate(looks):
+            for corner in _corners(height, width, seen.windows[0]):
+                looks[index] += look(seen.zoom, corner)
+        count = _count(looks, height * width, wanted)
+    if count.diameter is None:
+        return ScaleEstimate(None, "No object was recognised at any scale, so the image is searched as it is.")
+    zoom = wanted / count.diameter
+    diameter = _measured(look(zoom, _middle(height, width, SIDE / zoom)), count.diameter)
+    text = f"Typical object diameter: {diameter:.0f} px, found from {count.objects} objects."
+    return ScaleEstimate(diameter, text)
+
+
+def _measured(seen: _Look, diameter: float) -> float:
+    """Measure the objects at the scale that the vote has found: votes favour large and easy ones."""
+    sizes = np.sqrt((seen.boxes[:, 2:] - seen.boxes[:, :2]).prod(axis=1))[seen.scores > CERTAIN]
+    sizes = sizes[np.abs(np.log(sizes / diameter)) < SAME]
+    return float(np.median(sizes)) if len(sizes) >= FEWEST_OBJECTS else diameter
+
+
+def _count(looks: Sequence[_Look], area: int, wanted: float) -> _Count:
+    """Let what was seen at several scales vote."""
+    found, votes, shares = [], [], []
+    for index, seen in enumerate(looks):
+        sides = np.sqrt((seen.boxes[:, 2:] - seen.boxes[:, :2]).prod(axis=1))
+        judged = (seen.scores > SURE) & (sides * FEWEST_ACROSS < min(_sides(seen.windows[0])))
+        boxes, scores, sides = seen.boxes[judged], seen.scores[judged], sides[judged]
+        agreement = np.exp(-0.5 * (np.log(np.maximum(sides * seen.zoom, 1e-3) / wanted) / AGREEMENT) ** 2)
         support = np.full(len(boxes), LEAST_SUPPORT)
-        for _, _, others, other_scores in seen[max(0, index - 1) : index] + seen[index + 1 : index + 2]:
-            near = other_scores > SURE / 2
-            support = np.maximum(support, LEAST_SUPPORT + _support(boxes, others[near], other_scores[near]))
-        share = max(rows * columns / (height * width), SMALLEST_SHARE)
+        for other in [*looks[max(0, index - 1) : index], *looks[index + 1 : index + 2]]:
+            near = other.scores > SURE / 2
+            support = np.maximum(support, _support(boxes, other.boxes[near], other.scores[near]))
+        seen_area = sum(rows * columns for rows, columns in map(_sides, seen.windows))
         found.append(np.column_stack([boxes, sides]))
         votes.append(scores**CERTAINTY * agreement * support)
-        weights.append(np.full(len(boxes), share**-0.5))
-    if not sum(len(vote) for vote in votes):
-        return ScaleEstimate(None, "No object was recognised at any scale, so the image is searched as it is.")
-    objects, vote = np.concatenate(found), np.concatenate(votes)
+        shares.append(np.full(len(boxes), max(seen_area / area, SMALLEST_SHARE)))
+    if not sum(map(len, votes)):
+        return _Count(None)
+    objects, vote, share = np.concatenate(found), np.concatenate(votes), np.concatenate(shares)
     best = _best_of_each(objects, vote)
-    sides, weight = objects[best, 4], vote[best] * np.concatenate(weights)[best]
-    order = np.argsort(sides)
-    total = np.cumsum(weight[order])
-    diameter = float(sides[order[np.searchsorted(total, total[-1] / 2)]])
-    return ScaleEstimate(diameter, f"Typical object diameter: {diameter:.0f} px, found from {len(best)} objects.")
+    sizes, weights = np.log(objects[best, 4]), vote[best] * share[best] ** -0.25
+    grid = np.linspace(sizes.min(), sizes.max(), GRID)
+    density = np.exp(-0.5 * ((grid[:, None] - sizes) / BANDWIDTH) ** 2) @ weights
+    same = np.abs(sizes - grid[density.argmax()]) < SAME
+    order = np.argsort(sizes[same])
+    total = np.cumsum(weights[same][order])
+    diameter = float(np.exp(sizes[same][order][np.searchsorted(total, total[-1] / 2)]))
+    # Kish's effective number: how many equal votes would say as much.
+    number = weights.sum() ** 2 / (weights**2).sum()
+    clear = total[-1] >= CLEAR * weights.sum() and number >= FEWEST_OBJECTS
+    return _Count(diameter, len(best), bool(clear))
 
 
-def _window(plane: PlaneSource, side: float) -> Rectangle:
-    """Middle of the plane, `side` pixels at most in each direction."""
-    height, width, _ = plane.shape
+def _sides(window: Rectangle) -> tuple[int, int]:
+    return window.y1 - window.y0, window.x1 - window.x0
+
+
+def _middle(height: int, width: int, side: float) -> Rectangle:
+    """Middle of a plane, `side` pixels at most in each direction."""
     rows, columns = min(height, round(side)), min(width, round(side))
     y0, x0 = (height - rows) // 2, (width - columns) // 2
     return Rectangle(y0, y0 + rows, x0, x0 + columns)
+
+
+def _corners(height: int, width: int, middle: Rectangle) -> list[Rectangle]:
+    """Windows as large as the middle one in the corners of a plane; two at the ends where it is as narrow as they."""
+    rows, columns = _sides(middle)
+    if (rows, columns) == (height, width):
+        return []
+    return [
+        Rectangle(y0, y0 + rows, x0, x0 + columns)
+        for y0 in sorted({0, height - rows})
+        for x0 in sorted({0, width - columns})
+    ]
 
 
 def _support(
