@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-WIDGETS = {"Localize": "LocalizeWidget", "Review": "ReviewWidget", "Retrain": "RetrainWidget"}
+WIDGETS = ("Localize", "Review", "Retrain")
 
 
 def main() -> int:

@@ -53,7 +53,8 @@ def take_pictures(seconds: int, home: str) -> None:
     loop.setCurrentWidget(loop.review)
     boxes = loop.review.boxes
     boxes.add_class("mitosis")
-    correct(boxes, loop.review)
+    viewer.camera.zoom *= 1.6
+    correct(boxes, loop.review, image.data)
     picture(viewer, "review")
 
     boxes.finish(())
@@ -68,15 +69,20 @@ def take_pictures(seconds: int, home: str) -> None:
     viewer.close()
 
 
-def correct(boxes: Any, review: Any) -> None:
-    """Give the bright, dividing cells their class, accept some boxes, reject some, and stop at an uncertain one."""
-    layer = boxes.layer
+def correct(boxes: Any, review: Any, pixels: Any) -> None:
+    """Give the brightest cells the class of dividing ones, accept some boxes, reject some, and stop at an uncertain one."""
     shown = sorted(boxes.shown().items(), key=lambda item: item[1].score or 0.0)
     keys = [key for key, _ in shown]
-    boxes.set_class(keys[-4:], "mitosis")
-    boxes.accept(keys[-40:-4])
-    boxes.reject(keys[:2])
-    layer.mode = "select"
+
+    def brightness(box: Any) -> float:
+        x0, y0, x1, y1 = (max(0, round(side)) for side in box.xyxy)
+        return float(pixels[y0:y1, x0:x1].mean())
+
+    bright = sorted(keys, key=lambda key: brightness(boxes.get(key)))[-8:]
+    boxes.set_class(bright, "mitosis")
+    boxes.accept([key for key in keys[-50:] if key not in bright])
+    boxes.reject([key for key in keys[:3] if key not in bright][:2])
+    boxes.layer.mode = "select"
     review.next_guess()
 
 

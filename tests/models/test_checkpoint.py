@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from napari_localize.core.errors import UserError
-from napari_localize.models.card import HEADER_KEY, ModelCard, read_card
+from napari_localize.models.card import HEADER_KEY, UNNAMED, ModelCard, read_card
 from napari_localize.models.checkpoint import load_checkpoint, save_checkpoint
 from napari_localize.models.heatmap.network import NetworkConfig
+from napari_localize.models.localizer import Model
 
 
 @pytest.fixture
@@ -190,3 +191,19 @@ def test_measures_that_could_not_be_taken_are_kept_as_none(small_model, tmp_path
     card = ModelCard.model_validate({**small_model.card.model_dump(), "metrics": {"AP50": np.nan, "F1": 0.5}})
     save_checkpoint(path, small_model.network, card)
     assert read_card(path).metrics == {"AP50": None, "F1": 0.5}
+
+
+def test_a_new_model_is_named_like_its_file_once(small_model, tmp_path):
+    model = Model(small_model.network, small_model.card.model_copy(update={"name": UNNAMED}), "cpu")
+    model.save(tmp_path / "my cells@2.safetensors")
+    assert read_card(tmp_path / "my cells@2.safetensors").name == "my cells"
+    model.save(tmp_path / "copy.safetensors")
+    assert read_card(tmp_path / "copy.safetensors").name == "my cells"
+
+
+@pytest.mark.parametrize(("file", "name"), [("a:b.safetensors", "a-b"), ("..safetensors", "small"), (" x .st", "x")])
+def test_a_name_that_no_model_can_have_is_mended_or_not_taken(small_model, file, name):
+    card = small_model.card.model_copy(update={"name": "small"})
+    named = card.named_like(file)
+    assert named.name == name
+    assert ModelCard.model_validate(named.model_dump()) == named

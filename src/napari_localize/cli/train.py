@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import argparse
     from types import FrameType
 
-    from napari_localize.models.localizer import Model
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command can be given."""
@@ -81,7 +79,6 @@ def run(args: argparse.Namespace) -> int:
             on_event=lambda event: _show(event, progress),
             should_stop=stopped.is_set,
         )
-    _name_like(trained.model, output)
     trained.model.save(output, overwrite=args.overwrite)
     if args.json:
         result_json(
@@ -111,14 +108,6 @@ def _show(event: dict[str, Any], progress: Progress) -> None:
             say(f"{event['seconds']:.0f} s: validation loss {event['validation_loss']:.3f}, AP50 {event['ap50']:.3f}")
     elif event["event"] == "progress":
         progress.reach(event["done"], event["total"])
-
-
-def _name_like(model: Model, path: Path) -> None:
-    """Name the model like its file, as far as that can be a model's name."""
-    name = "".join("-" if character in '/\\:*?"<>|' else character for character in path.stem)
-    name = name.partition("@")[0].lstrip(".")[:80]
-    if name and name.isprintable():
-        model.card = model.card.model_copy(update={"name": name})
 
 
 def _print_comparison(comparison: dict[str, Any]) -> None:

@@ -2,10 +2,10 @@
 
 Beyond the standard, an annotation may have ``score`` (absent: made by a person), ``origin``, ``state`` and
 ``box_id`` (the box's id within its plane, where it differs from the annotation's ``id``, which must be unique
-in the file), an image of a stack has ``"plane": {"t": 3}``, and one that a person has finished ``"reviewed": true``. Annotations that are only ``keypoints`` get the
-box around their visible points, or a square of a nominal size around a single one. Regions with ``iscrowd``
-are not single objects and are left out. Lists of results, which name neither images nor classes, are read with
-the data set that they belong to.
+in the file), an image of a stack has ``"plane": {"t": 3}``, and one that a person has finished ``"reviewed": true``.
+Annotations that are only ``keypoints`` get the box around their visible points, or a square of a nominal size
+around a single one. Regions with ``iscrowd`` are not single objects and are left out. Lists of results, which name
+neither images nor classes, are read with the data set that they belong to.
 """
 
 from __future__ import annotations

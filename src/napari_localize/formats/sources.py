@@ -16,7 +16,7 @@ from napari_localize.core.stacks import stack_planes
 MOST_CHANNELS = 16
 """An array without named axes whose last one is longer than this is taken for a stack, not for channels."""
 
-SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".zarr")
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".lsm", ".svs", ".ndpi", ".zarr")
 """What is taken for an image when a folder is searched."""
 
 _ZARR_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")

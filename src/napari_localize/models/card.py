@@ -15,6 +15,9 @@ from napari_localize.core.errors import UserError
 HEADER_KEY = "napari_localize"
 """Entry of the safetensors metadata that holds the card as JSON."""
 
+UNNAMED = "untitled"
+"""Name of a model that has just been trained; the file it is saved to gives it one."""
+
 PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files of torch.save and pickle begin."""
 
@@ -87,6 +90,12 @@ class ModelCard(BaseModel):
         if len(set(classes)) < len(classes):
             raise ValueError("a class is named twice")
         return classes
+
+    def named_like(self, path: str | os.PathLike[str]) -> ModelCard:
+        """Return the card with the name of a file, as far as that can be a model's name."""
+        name = "".join("-" if character in '/\\:*?"<>|' else character for character in Path(path).stem)
+        name = name.partition("@")[0].lstrip(".").strip()[:80].strip()
+        return self.model_copy(update={"name": name}) if name and name.isprintable() else self
 
     @property
     def reference(self) -> str:

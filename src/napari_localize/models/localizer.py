@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_localize.core.detections import Detections
 from napari_localize.core.planes import ArrayPlane
 from napari_localize.core.settings import PredictSettings
-from napari_localize.models.card import ModelCard
+from napari_localize.models.card import UNNAMED, ModelCard
 from napari_localize.models.checkpoint import load_checkpoint, save_checkpoint
 from napari_localize.models.device import inference_dtype, pick_device
 from napari_localize.models.heatmap.decode import decode
@@ -56,7 +56,9 @@ class Model:
         return predict_plane(self, ArrayPlane(image), PredictSettings(**settings))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the model to a ``.safetensors`` file."""
+        """Write the model to a ``.safetensors`` file, which gives its name to a model that has none yet."""
+        if self.card.name == UNNAMED:
+            self.card = self.card.named_like(path)
         save_checkpoint(path, self.network, self.card, overwrite=overwrite)
 
     def move_to(self, device: torch.device, text: str = "") -> None:

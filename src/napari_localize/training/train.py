@@ -22,7 +22,7 @@ from napari_localize.core.planes import ArrayPlane, PlaneSource
 from napari_localize.core.settings import PredictSettings, TrainSettings
 from napari_localize.core.tiling import Rectangle
 from napari_localize.models import intensity
-from napari_localize.models.card import ModelCard
+from napari_localize.models.card import UNNAMED, ModelCard
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model, load_model
 from napari_localize.models.predict import FLOOR, predict_plane
@@ -178,7 +178,7 @@ class _Training:
             card = self.base.card
             diameter, pixel_size, parent = card.object_diameter, card.pixel_size, card.reference
         card = ModelCard(
-            name="untitled",
+            name=UNNAMED,
             parent=parent,
             architecture={"kind": "heatmap", **network.config.model_dump()},
             classes=list(classes),

@@ -31,6 +31,8 @@ class LoopWidget(QTabWidget):
         ):
             self.addTab(widget, f"{number + 1} {title}")
             self.setTabToolTip(number, f"{tooltip} Key: Ctrl+Tab for the next step.")
+        # napari's style leaves less than a line of text.
+        self.tabBar().setMinimumHeight(self.fontMetrics().height() + 10)
         model_news().kept.connect(self._back_to_start)
 
     def event(self, event: QEvent) -> bool:
