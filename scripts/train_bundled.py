@@ -82,11 +82,6 @@ def _train(name: str, args: argparse.Namespace) -> Model:
                 temporary.replace(checkpoint)
                 saved = time.monotonic()
         kept = training.average
-    if recipe.start_share:
-        start_weights = torch.load(args.work / f"{recipe.start}.pt", weights_only=True, map_location=device)["average"]
-        for key, value in kept.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(start_weights[key], recipe.start_share)
     return bundled.finish(name, kept, parts, training.steps, args.version)
 
 

@@ -17,6 +17,9 @@ ZOOMS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 SIDE = 384
 """Largest side, in pixels of the network, of the window that is looked at."""
 
+LARGEST_WINDOW = 6144
+"""Largest side of a window in pixels of the plane: more is not read at once, however large the objects are."""
+
 AGREEMENT = 0.5
 """Spread, in natural logarithms, of the sizes that count as seen at the right scale."""
 
@@ -140,7 +143,7 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> Scal
     if count.diameter is None:
         return ScaleEstimate(None, "No object was recognised at any scale, so the image is searched as it is.")
     zoom = wanted / count.diameter
-    diameter = _measured(look(zoom, _middle(height, width, SIDE / zoom)), count.diameter)
+    diameter = _measured(look(zoom, _middle(height, width, min(SIDE / zoom, LARGEST_WINDOW))), count.diameter)
     text = f"Typical object diameter: {diameter:.0f} px, found from {count.objects} objects."
     return ScaleEstimate(diameter, text)
 

@@ -67,9 +67,6 @@ class BundledRecipe:
         To which images are rescaled, in pixels.
     start : str or None
         Recipe whose training it goes on from.
-    start_share : float
-        Share of the start's weights in the average with the trained ones that is kept (Wortsman et al., "Robust
-        fine-tuning of zero-shot models", 2022): what the last stage no longer sees is not forgotten.
     simulated : int
         Number of simulated images, and their share of the crops.
     """
@@ -81,7 +78,6 @@ class BundledRecipe:
     optimise: Recipe
     object_diameter: float = 28.0
     start: str | None = None
-    start_share: float = 0.0
     simulated: int = 0
     simulated_share: float = 0.0
 
@@ -98,14 +94,10 @@ RECIPES = {
         "Nuclei in fluorescence, stained tissue and bright field.",
         {"nuclei": 1.0},
         ("nucleus",),
-        3000,
-        Recipe(
-            learning_rate=1.5e-3,
-            crops=replace(CropRecipe(), diameters=(20.0, 60.0), invert=0.05, noise=0.1, blur=0.05),
-        ),
+        9000,
+        Recipe(crops=replace(CropRecipe(), diameters=(20.0, 60.0), invert=0.05, noise=0.1, blur=0.05)),
         object_diameter=36.0,
         start="nuclei-base",
-        start_share=0.5,
     ),
     "blood": BundledRecipe(
         "Red cells, white cells and platelets in Giemsa-stained blood smears.",
