@@ -120,6 +120,15 @@ def test_a_run_makes_redo_impossible_but_not_undo():
     assert table.boxes[1].state == "proposed"
 
 
+def test_undo_does_not_bring_back_guesses_that_a_run_has_replaced():
+    table = table_of(box(), box(50, "accepted"))
+    table.rename_class("a", "c")
+    table.propose({(): found(1, 2)}, "model@2", replace=True, region=None)
+    table.undo()
+    assert sorted(each.xyxy[0] for each in table.boxes.values()) == [1, 2, 50]
+    assert table.boxes[2].label == "a"
+
+
 def test_classes_that_a_model_brings_are_added_with_colours_of_their_own():
     table = table_of(box())
     table.propose({(): Detections.empty(("c", "a"))}, "m@1", replace=True, region=None)

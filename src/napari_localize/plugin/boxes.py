@@ -26,7 +26,7 @@ from napari_localize.plugin.rows import Rows, find_edit, read_rows
 from napari_localize.plugin.timer import single_shot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from napari.layers import Shapes
 
@@ -196,7 +196,7 @@ class BoxLayer:
         return sum(1 for _ in self._table.shown()) - len(self._last)
 
     def least_certain(self, plane: tuple[int, ...], after: int | None = None, step: int = 1) -> int | None:
-        """Return the shown proposal with the next lowest score on a plane, or None at the end.
+        """Return the proposal in the layer with the next lowest score on a plane, or None at the end.
 
         Parameters
         ----------
@@ -208,13 +208,18 @@ class BoxLayer:
             1 for the next, -1 for the one before.
         """
         self.reconcile()
-        order = sorted((box.score or 0.0, key) for key, box in self._table.shown(plane) if box.state == "proposed")
+        order = sorted((box.score or 0.0, key) for key, box in self._drawn_guesses(plane))
         start = self._table.boxes.get(after) if after is not None else None
         if after is None or start is None or start.plane != plane:
             return order[0][1] if order and step > 0 else None
         here = (start.score or 0.0, after)
         ahead = [at for at in order if (at > here if step > 0 else at < here)]
         return (ahead[0] if step > 0 else ahead[-1])[1] if ahead else None
+
+    def _drawn_guesses(self, plane: tuple[int, ...] | None) -> Iterator[tuple[int, Box]]:
+        """Yield the proposals that are really in the layer: nobody can judge what is not drawn."""
+        drawn = set(self._last.ids)
+        return ((key, box) for key, box in self._table.shown(plane) if key in drawn and box.state == "proposed")
 
     # Selection
 
@@ -254,9 +259,9 @@ class BoxLayer:
         self._edit("change class of", lambda keys: self._table.classing(keys, label), ids)
 
     def accept_shown(self, plane: tuple[int, ...] | None = None) -> None:
-        """Accept every box that is shown, of one plane or of all."""
+        """Accept every box that is in the layer, of one plane or of all."""
         self.reconcile()
-        self.accept([key for key, box in self._table.shown(plane) if box.state == "proposed"])
+        self.accept([key for key, _ in self._drawn_guesses(plane)])
 
     def _edit(self, verb: str, change: Any, ids: Iterable[int]) -> None:
         self.reconcile()
@@ -265,9 +270,9 @@ class BoxLayer:
         self._commit(self._table.edit(f"{verb} {number} box{'es' * (number > 1)}", changes))
 
     def finish(self, plane: tuple[int, ...]) -> None:
-        """Declare that everything on a plane is right: what is shown there is accepted."""
+        """Declare that everything on a plane is right: what is in the layer there is accepted."""
         self.reconcile()
-        changes = self._table.accepting(key for key, box in self._table.shown(plane) if box.state == "proposed")
+        changes = self._table.accepting(key for key, _ in self._drawn_guesses(plane))
         self._commit(self._table.edit("finish the plane", changes, finished=self.finished | {plane}))
 
     def unfinish(self, plane: tuple[int, ...]) -> None:
@@ -467,13 +472,12 @@ class BoxLayer:
         layer, table, next_class = self.layer, self._table, self.next_class
         self._applying = True
         try:
-            write_rows(
-                layer, rows, ids, table.drawn(MOST_BOXES), table.classes, self._line_width, next_class, self._last
-            )
+            drawn = table.drawn(MOST_BOXES)
+            write_rows(layer, rows, ids, drawn, table.classes, self._line_width, next_class, self._last)
             self._last = read_rows(layer)
         finally:
             self._applying = False
-        save_metadata(layer, table)
+        save_metadata(layer, table, drawn)
 
 
 def _bind_undo(layer: Shapes) -> None:

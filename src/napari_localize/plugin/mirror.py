@@ -14,7 +14,7 @@ from napari_localize.plugin.rows import NEW, Rows
 from napari_localize.plugin.table import BoxTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from napari.layers import Shapes
     from numpy.typing import NDArray
@@ -193,14 +193,15 @@ def rgba(color: str) -> NDArray[np.float32]:
     return np.array([*(int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)), 1.0], np.float32)
 
 
-def save_metadata(layer: Shapes, table: BoxTable) -> None:
+def save_metadata(layer: Shapes, table: BoxTable, drawn: Container[int]) -> None:
     """Note in the layer's metadata what its shapes cannot say.
 
-    Classes with colours and the finished planes; the boxes that a person has judged and that are not shown
-    (``kept``), so that a file written from the layer has them; and how many proposals the filter hides.
+    Classes with colours and the finished planes; the boxes that pass the filter and are not among those drawn
+    (``kept``), so that a copy of the layer and a file written from it have them; and how many proposals the
+    filter hides.
     """
-    hidden = [(key, box) for key, box in table.boxes.items() if not table.is_shown(box)]
-    kept = [[key, *box] for key, box in hidden if box.state != "proposed"]
+    hidden = [(key, box) for key, box in table.boxes.items() if key not in drawn]
+    kept = [[key, *box] for key, box in hidden if table.passes(box)]
     old = layer.metadata.get(METADATA, {})
     # A new object each time: copies of the layer share the old one.
     new = {
