@@ -136,6 +136,39 @@ def test_planes_are_finished_one_by_one(stack, viewer, qtbot):
     assert stack.boxes.finished == frozenset()
 
 
+def test_boxes_that_are_out_of_view_are_not_touched(stack, viewer, qtbot):
+    boxes = stack.boxes
+    boxes.select([1, 5])
+    press(stack, "Q")
+    assert [boxes.get(key).state for key in (1, 5)] == ["accepted", "proposed"]
+    viewer.dims.set_current_step(0, 1)
+    qtbot.waitUntil(lambda: boxes.selected_ids == [5])
+    press(stack, "W")
+    assert [boxes.get(key).state for key in (1, 5)] == ["accepted", "rejected"]
+    viewer.dims.set_current_step(0, 2)
+    boxes.select([2])
+    press_shift_and(stack, 2)
+    press(stack, "W")
+    stack.judge.delete.click()
+    assert (boxes.get(2).label, boxes.get(2).state) == ("a", "proposed")
+    assert "Select boxes first" in stack.status.text()
+
+
+def test_boxes_of_a_file_are_put_on_their_image(viewer, review, qtbot):
+    image = viewer.add_image(np.zeros((50, 60)), name="cells", scale=(2, 2))
+    layer = new_box_layer(image)
+    layer.scale = (1, 1)
+    viewer.add_layer(layer)
+    qtbot.waitUntil(lambda: np.array_equal(layer.scale, (2, 2)))
+
+
+def test_a_hidden_button_has_no_key(stack, viewer):
+    (shortcut,) = (one for one in stack.findChildren(QShortcut) if one.key() == QKeySequence("Shift+B"))
+    before = len(viewer.layers)
+    shortcut.activated.emit()
+    assert len(viewer.layers) == before
+
+
 def test_undo_shows_what_it_has_undone(stack, viewer):
     stack.boxes.reject([1])
     viewer.dims.set_current_step(0, 2)

@@ -15,7 +15,8 @@ from napari_localize.core.errors import UserError
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.history import Step
 from napari_localize.plugin.layers import new_box_layer
-from napari_localize.plugin.pairs import pair
+from napari_localize.plugin.mirror import in_use
+from napari_localize.plugin.pairs import lay_on_images, pair
 from napari_localize.widgets._boxes_picker import BoxesPicker
 from napari_localize.widgets._classes import ClassTable
 from napari_localize.widgets._judge import JudgeBar, StateBar
@@ -38,6 +39,7 @@ class ReviewWidget(Dock):
         super().__init__(napari_viewer)
         self._boxes: BoxLayer | None = None
         self._queued: int | None = None
+        self._plane: tuple[int, ...] | None = None
         self.picker = BoxesPicker(self._viewer)
         self.planes = PlaneBar()
         self.classes = ClassTable()
@@ -174,7 +176,7 @@ class ReviewWidget(Dock):
         self._refresh()
 
     def _let_go(self) -> None:
-        boxes, self._boxes, self._queued = self._boxes, None, None
+        boxes, self._boxes, self._queued, self._plane = self._boxes, None, None, None
         self._keys.release()
         if boxes is not None and boxes.alive:
             boxes.changed.disconnect(self._soon)
@@ -187,19 +189,27 @@ class ReviewWidget(Dock):
 
     def _refresh(self) -> None:
         boxes = self._boxes
+        lay_on_images(self._viewer.layers)
         self._widths.apply()
         self._body.setVisible(boxes is not None)
         image = self._image()
         say(self._empty, "" if boxes is not None else NO_IMAGE if image is None else NO_BOXES)
-        self.new_button.setVisible(boxes is None and image is not None)
+        to_begin = boxes is None and image is not None
+        self.new_button.setVisible(to_begin)
+        # The key of a hidden button would still work.
+        self.new_button.setEnabled(to_begin)
         if boxes is None:
             return
         here, planes = self._here(boxes), plane_counts(self._viewer, boxes)
+        if here != self._plane and not in_use(boxes.layer):
+            # napari keeps boxes selected that are no longer in view, and its own keys would act on them.
+            self._plane = here
+            boxes.select(self._selected(boxes))
         self.planes.show_plane(
             number_of(planes, here) + 1, prod(planes), here in boxes.finished, self._summary(boxes, prod(planes))
         )
         self.classes.show_classes(boxes.classes, boxes.counts(here), boxes.next_class)
-        chosen = [box for box in map(boxes.get, boxes.selected_ids) if box is not None]
+        chosen = [box for box in map(boxes.get, self._selected(boxes)) if box is not None]
         guesses = sum(box.state == "proposed" for box in boxes.shown(here).values())
         self.judge.show_boxes(chosen, boxes.classes, guesses, str(boxes.layer.mode) == "add_rectangle")
         texts = (boxes.undo_text, boxes.redo_text)
@@ -223,6 +233,11 @@ class ReviewWidget(Dock):
 
     def _here(self, boxes: BoxLayer) -> tuple[int, ...]:
         return plane_in_view(self._viewer, boxes.layer)
+
+    def _selected(self, boxes: BoxLayer) -> list[int]:
+        """Return the ids of the selected boxes on the plane in view."""
+        here = boxes.shown(self._here(boxes))
+        return [key for key in boxes.selected_ids if key in here]
 
     # What the buttons and keys do
 
@@ -254,13 +269,13 @@ class ReviewWidget(Dock):
     def delete(self) -> None:
         """Delete the selected boxes."""
         if self._boxes is not None:
-            self._boxes.delete(self._boxes.selected_ids)
+            self._boxes.delete(self._selected(self._boxes))
 
     def _judge(self, action: Any) -> None:
         boxes = self._boxes
         if boxes is None:
             return
-        ids = boxes.selected_ids
+        ids = self._selected(boxes)
         if not ids:
             say(self.status, "Select boxes first: click one, or press N.")
             return
@@ -401,7 +416,7 @@ class ReviewWidget(Dock):
     def _give_class(self, name: str) -> None:
         boxes = self._boxes
         if boxes is not None:
-            boxes.set_class(boxes.selected_ids, name)
+            boxes.set_class(self._selected(boxes), name)
             boxes.next_class = name
 
     def _class_key(self) -> None:
