@@ -88,7 +88,7 @@ def train(task: Task) -> dict[str, Any]:
     }
 
 
-def write_model(path: Path, name: str, classes: tuple[str, ...]) -> None:
+def write_model(path: Path, name: str, classes: tuple[str, ...], threshold: float = 0.5) -> None:
     """Write a model file with a card and without a network that could run."""
     from safetensors.numpy import save_file
 
@@ -98,7 +98,7 @@ def write_model(path: Path, name: str, classes: tuple[str, ...]) -> None:
         classes=list(classes),
         object_diameter=10,
         diameter_range=(5, 20),
-        threshold=0.5,
+        threshold=threshold,
         metrics={"test": {"AP50": 0.9, "F1": 0.88}},
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -270,3 +270,66 @@ def test_a_kept_model_is_listed_and_chosen_and_remembered(widget, write_model, q
     qtbot.addWidget(again)
     assert again.model.name == "mine@1"
     again.close_down()
+
+
+def test_the_threshold_of_a_model_is_not_rounded(widget, viewer, squares, finish, write_model):
+    from napari_localize.models.registry import store_folder
+
+    # The score of one square lies between the threshold and what the slider would make of it.
+    squares[60:70, 100:110] = 142
+    write_model(store_folder() / "exact@1.safetensors", "exact", ("small", "large"), threshold=0.5566)
+    model_news().kept.emit("exact@1")
+    viewer.add_image(squares, name="cells")
+    widget.run()
+    finish(widget)
+    boxes = box_layer(boxes_layer(viewer))
+    assert boxes.filter[0] == widget.filter.score == 0.5566
+    assert len(boxes.detections()) == 5
+
+
+def test_the_filter_of_a_run_stays_that_of_its_image(widget, viewer, squares, finish, until):
+    other, image = viewer.add_image(squares, name="other"), viewer.add_image(np.stack([squares] * 2), name="cells")
+    for layer in (other, image):
+        widget.image.choose(layer)
+        widget.run()
+        finish(widget)
+    theirs, ours = (box_layer(viewer.layers[f"{name} boxes"]) for name in ("other", "cells"))
+    theirs.set_filter(0.95, (3.0, 7.0))
+    widget.model.choose("slow@1")
+    widget.run()
+    widget.filter.score_slider.setValue(0.2)
+    until(lambda: ours.filter[0] == 0.2)
+    widget.image.choose(other)
+    assert widget.filter.score == 0.95
+    # A plane is done while another image is looked at.
+    run = widget._run
+    run.waiting[(1,)] = ours.detections((0,))
+    widget._put_waiting()
+    assert ours.filter == (0.2, (0.0, float("inf")))
+    assert theirs.filter == (0.95, (3.0, 7.0))
+    widget.image.choose(image)
+    assert widget.filter.score == 0.2
+    widget.cancel()
+    finish(widget)
+
+
+def test_the_engine_is_not_released_while_it_works(widget, viewer, squares, engine, until, finish, messages):
+    viewer.add_image(squares, name="cells")
+    widget.model.choose("slow@1")
+    widget.run()
+    until(lambda: any(isinstance(layer, Vectors) for layer in viewer.layers))
+    widget.release_button.click()
+    assert len(messages()) == 1
+    assert "cancel" in messages()[0]
+    assert engine.running
+    assert widget.busy
+    widget.cancel()
+    finish(widget)
+    # The work of another dock counts as well.
+    job = engine.predict([ArrayPlane(squares)], "slow@1", PredictSettings())
+    widget.release_button.click()
+    assert len(messages()) == 2
+    job.cancel()
+    until(lambda: not engine.busy)
+    widget.release_button.click()
+    until(lambda: not engine.running)

@@ -74,6 +74,11 @@ class Engine:
         return connection is not None and connection.alive
 
     @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return bool(self._jobs)
+
+    @property
     def pid(self) -> int | None:
         """Process number of the child."""
         connection = self._connection

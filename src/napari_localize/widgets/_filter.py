@@ -32,6 +32,7 @@ class FilterBox(QWidget):
         self.score_slider.setToolTip(
             "Boxes with a lower score are hidden. Boxes that a person has made or judged always stay."
         )
+        self._score = FLOOR
         self._score_text = _value_label()
         # On a scale of square roots, small sizes, where it matters most, get more of the way.
         self.size_slider = QDoubleRangeSlider(Qt.Orientation.Horizontal)
@@ -56,14 +57,14 @@ class FilterBox(QWidget):
         column.addLayout(row(titled("Size"), self.size_slider, self._size_text, stretch=1))
         column.addWidget(self.counts)
         column.addWidget(self.whole)
-        self.score_slider.valueChanged.connect(self._moved)
+        self.score_slider.valueChanged.connect(self._score_moved)
         self.size_slider.valueChanged.connect(self._moved)
         self._write()
 
     @property
     def score(self) -> float:
         """Lowest score that is shown."""
-        return round(float(self.score_slider.value()), 2)
+        return self._score
 
     @property
     def sizes(self) -> tuple[float, float]:
@@ -74,6 +75,8 @@ class FilterBox(QWidget):
 
     def set_score(self, score: float) -> None:
         """Move the score slider without hiding anything yet."""
+        # Not rounded: a model's threshold has to let the same boxes through here as everywhere else.
+        self._score = min(max(score, FLOOR), 1.0)
         with QSignalBlocker(self.score_slider):
             self.score_slider.setValue(score)
         self._write()
@@ -111,13 +114,17 @@ class FilterBox(QWidget):
         """Write something about all planes of a stack below the counts of the one in view."""
         say(self.whole, text)
 
+    def _score_moved(self, score: float) -> None:
+        self._score = round(score, 3)
+        self._moved()
+
     def _moved(self) -> None:
         self._write()
         if not self._settle.isActive():
             self._settle.start()
 
     def _write(self) -> None:
-        self._score_text.setText(f"{self.score:.2f}")
+        self._score_text.setText(f"{self.score:.3f}")
         low, high = self.sizes
         top = self.size_slider.maximum() ** 2 if high == float("inf") else high
         self._size_text.setText(f"{low:.0f} to {top:.0f} px")

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+CANCEL_KEY = "Ctrl+Shift+X"
 SPACING = 6
 
 
@@ -237,6 +238,42 @@ def button(text: str, tooltip: str, slot: Any, key: str = "", owner: QWidget | N
         # Two docks of the same kind may be open: then Qt tells each of them in turn.
         shortcut.activatedAmbiguously.connect(widget.click)
     return widget
+
+
+class CancelButton(QPushButton):
+    """A button that stops a job; it is enabled while there is one.
+
+    So long its key belongs to the window, as Qt takes no keys for a dock that is behind another; the rest of the
+    time it belongs to nobody, so that the docks do not contend for it.
+    """
+
+    def __init__(self, tooltip: str, slot: Any) -> None:
+        super().__init__(f"Cancel   {shown_key(CANCEL_KEY)}")
+        self._shortcut: QShortcut | None = None
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setMinimumWidth(60)
+        self.setToolTip(f"{tooltip} Key: {shown_key(CANCEL_KEY)}.")
+        self.clicked.connect(slot)
+        self.setEnabled(False)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.EnabledChange:
+            self._bind()
+
+    def _bind(self) -> None:
+        if self._shortcut is not None:
+            self._shortcut.setEnabled(False)
+            self._shortcut.deleteLater()
+            self._shortcut = None
+        if self.isEnabled():
+            # A dock that floats has the main window as its parent, too.
+            top: QWidget = self
+            while (parent := top.parentWidget()) is not None:
+                top = parent
+            self._shortcut = QShortcut(QKeySequence(CANCEL_KEY), top)
+            for pressed in (self._shortcut.activated, self._shortcut.activatedAmbiguously):
+                pressed.connect(self.click)
 
 
 def warn(text: str) -> None:

@@ -25,6 +25,7 @@ from napari_localize.widgets._layers import ImagePicker
 from napari_localize.widgets._memory import preference
 from napari_localize.widgets._models import ModelPicker, model_news
 from napari_localize.widgets._parts import (
+    CancelButton,
     Dock,
     ProgressRow,
     Section,
@@ -45,7 +46,7 @@ from napari_localize.widgets._size import SizePicker
 if TYPE_CHECKING:
     from napari.layers import Image
 
-RUN_KEY, CANCEL_KEY, RELEASE_KEY = "Ctrl+Shift+L", "Ctrl+Shift+X", "Ctrl+Shift+G"
+RUN_KEY, RELEASE_KEY = "Ctrl+Shift+L", "Ctrl+Shift+G"
 DEVICES = ("auto", "cpu", "cuda", "cuda:1", "cuda:2", "cuda:3", "mps")
 _FLUSH_MS = 300
 
@@ -62,6 +63,8 @@ class _Run:
     reference: str
     classes: tuple[str, ...]
     preview: Preview
+    score: float
+    sizes: tuple[float, float]
     waiting: dict[tuple[int, ...], Detections] = field(default_factory=dict)
     done: int = 0
     found: int = 0
@@ -114,8 +117,7 @@ class LocalizeWidget(Dock):
 
     def _build(self) -> None:
         self.run_button = button("Run", "Look for objects.", self.run, RUN_KEY, self)
-        self.cancel_button = button("Cancel", "Stop the run; finished planes stay.", self.cancel, CANCEL_KEY, self)
-        self.cancel_button.setEnabled(False)
+        self.cancel_button = CancelButton("Stop the run; finished planes stay.", self.cancel)
         self.progress = ProgressRow()
         self.status: QLabel = hint()
         self._empty: QLabel = hint()
@@ -185,7 +187,12 @@ class LocalizeWidget(Dock):
             if boxes is not None:
                 boxes.changed.connect(self._recount_soon)
                 self.filter.set_limits(boxes.largest())
-                self.filter.set_filter(*boxes.filter)
+                run = self._run
+                # The boxes of an image that a model runs on get the filter of the run sooner or later.
+                if run is not None and run.image is self.image.layer:
+                    self.filter.set_filter(run.score, run.sizes)
+                else:
+                    self.filter.set_filter(*boxes.filter)
         self._show_counts()
 
     def _recount_soon(self) -> None:
@@ -222,8 +229,11 @@ class LocalizeWidget(Dock):
             self._last_model = self.model.name
             self.filter.set_score(card.threshold)
         axis = self.channels.axis
-        preview = Preview(self._viewer, image, axis, self.filter.score)
-        self._run = _Run(image, axis, planes, regions, self.model.name, card.reference, tuple(card.classes), preview)
+        score, sizes = self.filter.score, self.filter.sizes
+        preview = Preview(self._viewer, image, axis, score)
+        self._run = _Run(
+            image, axis, planes, regions, self.model.name, card.reference, tuple(card.classes), preview, score, sizes
+        )
         self.run_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self.progress.begin()
@@ -269,7 +279,7 @@ class LocalizeWidget(Dock):
         elif kind == "plane":
             run.done += 1
             run.found += len(news["detections"])
-            run.strong += int((news["detections"].scores >= self.filter.score).sum())
+            run.strong += int((news["detections"].scores >= run.score).sum())
             run.waiting[run.planes[plane].index] = news["detections"]
             if not self._flush.isActive():
                 self._flush.start()
@@ -285,9 +295,9 @@ class LocalizeWidget(Dock):
             layer = new_box_layer(run.image, run.classes, channel_axis=run.channel_axis)
             pair(layer, run.image)
             boxes = box_layer(layer)
-            boxes.set_filter(self.filter.score, self.filter.sizes)
+            boxes.set_filter(run.score, run.sizes)
             self._viewer.add_layer(layer)
-        boxes.set_filter(self.filter.score, self.filter.sizes)
+        boxes.set_filter(run.score, run.sizes)
         run.kept += boxes.set_proposals(proposals, run.reference, region=run.regions[0])
         if self.image.layer is run.image:
             self._follow(boxes)
@@ -304,7 +314,7 @@ class LocalizeWidget(Dock):
         elif not run.found:
             say(self.status, "Nothing was found. Try another size, another channel or another model.")
         elif not run.strong:
-            score = f"{self.filter.score:.2f}"
+            score = f"{run.score:.3f}"
             say(
                 self.status, f"Nothing has a score of {score} or more; lower the score to see {run.found} weaker boxes."
             )
@@ -342,6 +352,9 @@ class LocalizeWidget(Dock):
         if not engine.running:
             say(self._device_text, "The engine is not running; nothing is held.")
             return
+        if self.busy or engine.busy:
+            warn("The engine is at work; cancel the run in Localize or the training in Retrain first.")
+            return
         # Waiting for the child to end may take seconds.
         threading.Thread(target=engine.release, daemon=True).start()
         say(self._device_text, "Released; the engine starts again with the next run.")
@@ -358,6 +371,8 @@ class LocalizeWidget(Dock):
         self.size.take_from(self._viewer.layers.selection.active, self.image.layer)
 
     def _apply_filter(self) -> None:
+        if self._run is not None and self._run.image is self.image.layer:
+            self._run.score, self._run.sizes = self.filter.score, self.filter.sizes
         if self._boxes is not None:
             self._boxes.set_filter(self.filter.score, self.filter.sizes)
 

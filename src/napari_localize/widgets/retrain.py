@@ -23,6 +23,7 @@ from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import preference, remember, remembered, remembered_number
 from napari_localize.widgets._models import ModelPicker, model_news
 from napari_localize.widgets._parts import (
+    CancelButton,
     Dock,
     ProgressRow,
     button,
@@ -36,7 +37,7 @@ from napari_localize.widgets._parts import (
     warn,
 )
 
-TRAIN_KEY, CANCEL_KEY = "Ctrl+Shift+R", "Ctrl+Shift+X"
+TRAIN_KEY = "Ctrl+Shift+R"
 _RECOUNT_MS = 300
 _UNITS = {"seconds": (10, 600, 60), "epochs": (1, 1000, 20)}
 
@@ -94,10 +95,7 @@ class RetrainWidget(Dock):
         self.unit.currentTextChanged.connect(self._unit_changed)
         self.amount.valueChanged.connect(self._remember)
         self.train_button = button("Train", "Train a new model; the old one stays.", self.train, TRAIN_KEY, self)
-        self.cancel_button = button(
-            "Cancel", "Stop; you can still keep what has been learned so far.", self.cancel, CANCEL_KEY, self
-        )
-        self.cancel_button.setEnabled(False)
+        self.cancel_button = CancelButton("Stop; you can still keep what has been learned so far.", self.cancel)
         self.progress = ProgressRow()
         self.status: QLabel = hint()
         self.column.addWidget(self.material)
