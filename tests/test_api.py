@@ -11,6 +11,7 @@ import torch
 
 import napari_localize as nl
 from napari_localize.core.samples import ANNOTATIONS, sample_folder
+from napari_localize.models import localizer
 from napari_localize.models.card import ModelCard
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model
@@ -213,7 +214,7 @@ def test_training_gives_a_model_that_can_be_used_and_trained_on(trained, nuclei,
     assert model.card.classes == ["nucleus", "bacterium"]
     assert {event["event"] for event in events} >= {"message", "progress", "curve"}
     model.save(tmp_path / "first.safetensors")
-    again = nl.train(nuclei[0], nuclei[1], base=tmp_path / "first.safetensors", seconds=1, device="cpu")
+    again = nl.train(nuclei[0], nuclei[1], base=tmp_path / "first.safetensors", seconds=1, device="cpu", on_event=print)
     assert again.card.parent == model.card.reference
     assert isinstance(nl.predict(nuclei[0], again, device="cpu"), nl.Detections)
 
@@ -226,7 +227,7 @@ def test_what_training_leaves_out_is_told(trained):
 
 
 def test_training_is_repeatable(trained, nuclei):
-    again = nl.train([nuclei[0]], [nuclei[1]], base=None, epochs=1, device="cpu", seed=3)
+    again = nl.train([nuclei[0]], [nuclei[1]], base=None, epochs=1, device="cpu", seed=3, on_event=print)
     first, second = trained[0].network.state_dict(), again.network.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -248,10 +249,56 @@ def test_training_on_what_cannot_be_learnt_from_gets_a_sentence(nuclei, annotati
 
 
 def test_one_box_is_enough_to_train_and_a_script_is_warned_of_what_is_left_out(nuclei):
-    one = nl.Detections([[5, 5, 30, 30]], class_names=("spot",))
-    with pytest.warns(UserWarning, match="gone"):
+    one = nl.Detections([[5, 5, 30, 30], [900, 900, 910, 910]], class_names=("spot", "never"))
+    with pytest.warns() as told:
         model = nl.train({"n": nuclei[0]}, {"n": one, "gone": one}, base=None, epochs=1, device="cpu")
-    assert model.card.classes == ["spot"]
+    assert model.card.classes == ["spot", "never"]
+    assert {warning.filename for warning in told} == {__file__}
+    words = ("gone", "1 boxes lie wholly outside", "class never", "none could be held back")
+    assert len(told) == len(words)
+    assert all(word in str(warning.message) for word, warning in zip(words, told, strict=True))
+
+
+def test_a_pixel_size_without_effect_is_warned_of_once(model):
+    with pytest.warns(UserWarning, match="pixel size is not used") as told:
+        nl.predict(np.stack([IMAGE, IMAGE]), model, pixel_size=0.5, axes="TYX", device="cpu")
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    events = []
+    nl.predict(IMAGE, model, pixel_size=0.5, device="cpu", on_event=events.append)
+    assert any("pixel size is not used" in event.get("text", "") for event in events)
+
+
+def test_further_images_in_a_file_are_warned_of(model, tmp_path):
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        file.write((IMAGE * 255).astype(np.uint8))
+        file.write(np.zeros((8, 8), np.uint8))
+    with pytest.warns(UserWarning, match="holds 2 images") as told:
+        find(tmp_path / "two.tif", model)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+
+
+def test_a_model_stays_where_its_owner_put_it(model, nuclei, monkeypatch):
+    moved = []
+    monkeypatch.setattr(model, "move_to", lambda device, text="": moved.append(device.type))
+    nl.predict(IMAGE, model, object_diameter=24)
+    nl.train(*nuclei, base=model, epochs=1, on_event=print)
+    assert moved == []
+    find(IMAGE, model)
+    assert moved == ["cpu"]
+
+
+def test_a_named_model_is_loaded_once_and_runs_where_it_is_wanted(model, tmp_path, monkeypatch):
+    model.save(tmp_path / "m.safetensors")
+    loaded, moved = [], []
+    real = localizer.load_checkpoint
+    monkeypatch.setattr(localizer, "load_checkpoint", lambda path: loaded.append(path) or real(path))
+    monkeypatch.setattr(localizer.Model, "move_to", lambda self, device, text="": moved.append(device.type))
+    for device in ("cpu", "auto", "cpu"):
+        nl.predict(IMAGE, tmp_path / "m.safetensors", object_diameter=24, device=device)
+    assert len(loaded) == 1
+    assert len(moved) == 3
 
 
 def test_evaluation_and_files_go_together(model, tmp_path):

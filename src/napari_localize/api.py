@@ -81,7 +81,7 @@ def predict(
     channel : int, optional
         The only channel to look at, counted from 0; by default all.
     device : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. With ``auto`` a `Model` runs where it is.
     axes : str, optional
         One letter for each axis of `image`, such as ``"TYX"`` or ``"ZCYX"``: Y, X, C for channels, and any others.
         A file's own axes are used by default.
@@ -89,6 +89,7 @@ def predict(
         Tiles at a time; by default chosen by device.
     on_event : callable, optional
         Gets messages and progress as dictionaries, see `napari_localize.models.predict.predict_plane`.
+        Without it, what had no effect or was left out is said as a warning.
 
     Returns
     -------
@@ -110,28 +111,34 @@ def predict(
         batch_size=batch_size,
     )
     # All of them first: an image that cannot be used is found before the model is loaded.
-    planes = list(planes_of(image, axes))
+    notes: list[str] = []
+    planes = list(planes_of(image, axes, notes))
+    _tell(notes, on_event)
 
     from napari_localize.models import localizer
+    from napari_localize.models.device import pick_device
     from napari_localize.models.predict import predict_plane, settings_for_stack
 
     if isinstance(model, localizer.Model):
         loaded = localizer.load_model(model, device=device)
     else:
         path = find_model(model)
-        loaded = _load_once(path, path.stat().st_mtime_ns, device)
+        loaded = _load_once(path, path.stat().st_mtime_ns)
+        loaded.move_to(*pick_device(device))
     settings = settings_for_stack(loaded, [plane for _, plane in planes], settings)
+    warned: list[str] = []
     found = {
-        tuple(position.values()): predict_plane(loaded, plane, settings, on_event=on_event)
+        tuple(position.values()): predict_plane(loaded, plane, settings, on_event=on_event or _keep_warnings(warned))
         for position, plane in planes
     }
+    _tell(warned, on_event)
     return found.get((), found)
 
 
 @lru_cache(maxsize=2)
-def _load_once(path: Path, changed: int, device: str) -> Model:
+def _load_once(path: Path, changed: int) -> Model:
     """Keep the last models, so that a loop over images with a model's name loads it once."""
-    return load_model(path, device=device)
+    return load_model(path, device="cpu")
 
 
 def train(
@@ -152,7 +159,7 @@ def train(
         Images are (H, W) or (H, W, C) arrays or paths of image files.
     annotations : path, Annotations, mapping of names to Detections, or sequence of Detections
         Matched with the images by name, or by order where it is a sequence. All objects of these images must
-        have their boxes. Images that are not named in `annotations` are not used; an image with an empty
+        have their boxes; where planes are marked as reviewed, only those are used. Images that are not named in `annotations` are not used; an image with an empty
         `Detections` is an image without objects.
     base : str, path, Model or None
         The model to start from, as in `load_model`; None starts from random weights.
@@ -183,19 +190,32 @@ def train(
     # In this process a loaded model serves as well as its name.
     settings = TrainSettings(base=cast("str | None", base), seconds=seconds, epochs=epochs, device=device, seed=seed)
     pairs = pair_up(images, annotations)
-    for note in pairs.notes:
-        _tell(note, on_event)
+    _tell(pairs.notes, on_event)
 
     from napari_localize.training.train import train_model
 
-    result = train_model(pairs.planes, pairs.annotations, settings, names=pairs.names, on_event=on_event)
+    warned: list[str] = []
+    listener = on_event or _keep_warnings(warned)
+    result = train_model(pairs.planes, pairs.annotations, settings, names=pairs.names, on_event=listener)
+    _tell(warned, on_event)
     return result.model
 
 
-def _tell(text: str, on_event: OnEvent | None) -> None:
-    if on_event is not None:
-        on_event({"event": "message", "text": text})
-        return
+def _keep_warnings(texts: list[str]) -> OnEvent:
+    """Return a listener that keeps what a script should be warned of; a warning names the line that called us."""
+
+    def listen(event: dict[str, Any]) -> None:
+        if event.get("warning"):
+            texts.append(event["text"])
+
+    return listen
+
+
+def _tell(texts: list[str], on_event: OnEvent | None) -> None:
     import warnings
 
-    warnings.warn(text, UserWarning, stacklevel=3)
+    for text in dict.fromkeys(texts):
+        if on_event is None:
+            warnings.warn(text, UserWarning, stacklevel=3)
+        else:
+            on_event({"event": "message", "text": text, "warning": True})

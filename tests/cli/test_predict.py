@@ -111,6 +111,21 @@ def test_a_file_that_cannot_be_read_stops_nothing_else(localize, images, tmp_pat
     assert "one.png" in read_annotations(tmp_path / "boxes.json")
 
 
+def test_inputs_without_images_stop_nothing_else(localize, images, tmp_path):
+    (tmp_path / "empty").mkdir()
+    bad = [str(tmp_path / "empty"), str(tmp_path / "*.jpg"), "x" * 5000]
+    outcome = localize(*bad, images / "one.png", "--output", tmp_path / "boxes.json", "--json")
+    assert outcome.status == 2
+    assert [entry["file"] for entry in outcome.json["failed"]] == bad
+    assert [entry["error"].split(";")[0] for entry in outcome.json["failed"]] == [
+        *["holds no images", "holds no images", "does not exist"]
+    ]
+    assert list(read_annotations(tmp_path / "boxes.json")) == ["one.png"]
+    alone = localize(*bad, "--output", tmp_path / "none.json")
+    assert alone.status == 2
+    assert "none of the 3 inputs" in alone.errors[0]
+
+
 def test_nothing_is_written_when_nothing_could_be_read(localize, tmp_path):
     (tmp_path / "empty.png").touch()
     outcome = localize(tmp_path / "empty.png", "--output", tmp_path / "boxes.json")

@@ -91,3 +91,17 @@ def test_a_broken_file_is_refused_with_the_line(read, text, sentence):
 def test_other_encodings_are_told(read):
     with pytest.raises(UserError, match="not UTF-8"):
         read("x0,y0,x1,y1,class\n1,2,3,4,Körper\n", "latin-1")
+
+
+@pytest.mark.parametrize("column", ["id", "t"])
+@pytest.mark.parametrize("cell", ["inf", "-inf", "nan", "1e400"])
+def test_numbers_without_end_are_no_whole_numbers(read, column, cell):
+    with pytest.raises(UserError, match=f"line 2 of .* has '{cell}' as {column}"):
+        read(f"file,{column},x0,y0,x1,y1\na,{cell},0,0,9,9\n")
+
+
+@pytest.mark.parametrize("axes", ["tz", "zt", "pz"])
+def test_planes_keep_the_order_of_their_axes(tmp_path, axes):
+    names = [f"m.tif#{axes[0]}={first},{axes[1]}={second}" for first in range(2) for second in range(2)]
+    write_annotations(tmp_path / "boxes.csv", {name: Detections([[1, 2, 3, 4]]) for name in names})
+    assert list(read_annotations(tmp_path / "boxes.csv")) == names

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from napari_localize.core.errors import UserError
-from napari_localize.formats.images import find_images
+from napari_localize.formats import read_annotations
+from napari_localize.formats.images import find_images, open_image
+from napari_localize.models.registry import find_model
 
 
 @pytest.fixture
@@ -59,3 +61,26 @@ def test_names_in_annotations_never_lead_out_of_the_image_folder(tree):
     for name in ("../c/only.png", str(tree / "c" / "only.png"), "..\\c\\only.png"):
         with pytest.raises(UserError, match="is among the"):
             pair_up(tree / "a", Annotations({name: Detections.empty()}))
+
+
+def test_a_circle_of_links_ends(tree):
+    (tree / "a" / "b" / "up").symlink_to(tree / "a", target_is_directory=True)
+    (tree / "a" / "also b").symlink_to(tree / "a" / "b", target_is_directory=True)
+    (tree / "a" / "other").symlink_to(tree / "c", target_is_directory=True)
+    assert names(tree / "a") == ["b/img1.tif", "img2.png", "img10.png", "other/img2.png", "other/s.zarr"]
+
+
+def test_names_that_are_too_long_do_not_exist(tree):
+    long = str(tree / ("x" * 5000 + ".tif"))
+    for read in (names, open_image, read_annotations):
+        with pytest.raises(UserError, match="does not exist"):
+            read(long)
+    with pytest.raises(UserError, match="no model file"):
+        find_model(long + ".safetensors")
+
+
+def test_what_gives_no_images_does_not_stop_the_rest_where_it_is_asked_for(tree):
+    failed = {}
+    inputs = [str(tree / name) for name in ("empty", "*.jpg", "no.png", "a/img2.png")]
+    assert [name for name, _ in find_images(inputs, failed)] == ["img2.png"]
+    assert list(failed) == inputs[:3]

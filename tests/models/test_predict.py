@@ -139,7 +139,12 @@ def test_one_size_for_a_stack(eye):
     assert settings.object_diameter == pytest.approx(21, rel=0.15)
     assert settings.threshold == 0.3
     for alone in (EXACT, PredictSettings(pixel_size=1)):
-        assert settings_for_stack(eye(), planes, alone) is alone
+        assert settings_for_stack(eye(pixel_size=0.25), planes, alone) is alone
+    unused = settings_for_stack(eye(), planes, PredictSettings(pixel_size=1))
+    assert unused.object_diameter == settings.object_diameter
+    events = []
+    predict_plane(eye(), planes[0], unused, on_event=events.append)
+    assert "pixel size is not used" in events[0]["text"]
     assert settings_for_stack(eye(), planes[:1], PredictSettings()).object_diameter is None
     empty = [ArrayPlane(np.zeros((50, 50)))] * 3
     assert settings_for_stack(eye(), empty, PredictSettings()).object_diameter is None

@@ -257,3 +257,19 @@ def test_parts_never_separate_boxes_that_could_match():
     parts, others = split_by_overlap(first.boxes, second.boxes)
     rows, columns, _ = overlaps(first.boxes, second.boxes, 0.5)
     assert (parts[rows] == others[columns]).all()
+
+
+def test_the_order_of_the_axes_in_a_name_makes_no_difference():
+    truth = {"m.tif#z=0,t=1": squares((0, 0)), "m.tif#z=1,t=1": squares((50, 0))}
+    found = {"m.tif#t=1,z=0": squares((0, 0), scores=[1.0]), "m.tif#t=1,z=1": squares((50, 0), scores=[1.0])}
+    table = evaluate(found, truth)
+    assert table.loc["all", "F1"] == 1
+    assert list(table.attrs["count_error_per_image"]) == list(truth)
+
+
+def test_what_was_mended_in_a_file_is_among_the_remarks(tmp_path):
+    (tmp_path / "found.csv").write_text("file,x0,y0,x1,y1,score\na.png,0,0,10,10,1.5\n")
+    (tmp_path / "true.csv").write_text("file,x0,y0,x1,y1\na.png,0,0,10,10\na.png,5,5,5,9\n")
+    scores, area = evaluate(tmp_path / "found.csv", str(tmp_path / "true.csv")).attrs["notes"]
+    assert scores.startswith(f"{tmp_path / 'found.csv'}: Boxes whose score")
+    assert area.startswith(f"{tmp_path / 'true.csv'}: Boxes left out")

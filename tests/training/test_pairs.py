@@ -86,6 +86,39 @@ def test_annotated_images_that_are_not_there_are_said(folder):
     assert "2 annotated images such as 'gone.png'" in pairs.notes[0]
 
 
+@pytest.mark.parametrize("names", [("plate1/c.png", "plate2/c.png"), ("day 2/c.png", "c.png"), ("b.png", "b.png#t=0")])
+def test_no_image_gets_the_boxes_of_two(folder, names):
+    with pytest.raises(UserError, match="would both be") as raised:
+        pair_up(folder, {name: boxes(x) for x, name in enumerate(names)})
+    assert all(repr(name) in str(raised.value) for name in names)
+
+
+def test_images_of_another_size_than_the_annotated_ones_are_refused(folder):
+    fitting = Annotations({"a.png": boxes(1), "b.png": boxes(2)}, sizes={"a.png": (20, 30)})
+    assert pair_up(folder, fitting).names == ["a.png", "b.png"]
+    with pytest.raises(UserError, match=r"of 40 x 20 pixels, but b\.png has 30 x 20; give the image"):
+        pair_up(folder, Annotations(fitting, sizes={"b.png": (20, 40)}))
+
+
+def test_only_planes_that_a_person_has_finished_are_learnt_from_where_that_is_known(folder, tmp_path):
+    planes = {"a.png": boxes(1), "b.png": boxes(2), "movie.tif#t=0": boxes(10), "movie.tif#t=1": boxes(11)}
+    write_annotations(tmp_path / "boxes.json", Annotations(planes, reviewed=["a.png", "movie.tif#t=1"]))
+    pairs = pair_up(folder, tmp_path / "boxes.json")
+    assert seen(pairs) == {"a.png": (1, [1.0]), "movie.tif#t=1": (11, [11.0])}
+    assert any("2 annotated images such as 'b.png' left out, as nobody had finished" in note for note in pairs.notes)
+    # They are not without annotations.
+    assert not any("'b.png' without annotations" in note for note in pairs.notes)
+    with pytest.raises(UserError, match=r"1 annotated image, such as 'gone\.png'"):
+        pair_up(folder, Annotations({"a.png": boxes(1), "gone.png": boxes(1)}, reviewed=["gone.png"]))
+
+
+def test_what_is_to_be_known_about_a_file_is_passed_on(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        file.write(pixels(1))
+        file.write(np.zeros((8, 8), np.uint8))
+    assert "holds 2 images" in pair_up(tmp_path, {"two.tif": boxes(1)}).notes[0]
+
+
 def test_notes_on_the_annotations_are_passed_on(folder):
     data = Annotations({"a.png": boxes(1)}, notes=["Boxes cut: 3."])
     assert pair_up(folder, data).notes[0] == "Boxes cut: 3."

@@ -60,6 +60,12 @@ def test_nothing_to_learn_from(planes, annotations, message):
         check_annotations(planes, annotations, ["x"] * len(planes))
 
 
+def test_more_classes_than_a_model_can_have():
+    names = [f"object {number}" for number in range(1001)]
+    with pytest.raises(UserError, match="1001 classes, but a model can have 1000"):
+        check_annotations([ArrayPlane(np.zeros((32, 32)))], [boxes((0, 0, 9, 9), names=names)], ["p"])
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_of_few_planes_none_is_held_back(count):
     split = split_planes([boxes(BOX)] * count, ["x"] * count, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import tempfile
 from collections import Counter
@@ -18,21 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def find_inputs(given: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+def find_inputs(given: Sequence[str]) -> tuple[dict[str, Path], dict[str, str]]:
     """Find the images that files, folders, patterns and zarr stores stand for.
 
     Returns
     -------
-    found, missing
-        Paths by name, as in `find_images`; and what does not exist, which must not stop the others.
+    found, failed
+        Paths by name, as in `find_images`; and why the inputs that give none, which must not stop the others, do not.
 
     Raises
     ------
     UserError
-        When a folder or a pattern gives no image.
+        When no input gives an image.
     """
-    missing = [text for text in given if not Path(text).exists() and not glob.has_magic(text)]
-    return dict(find_images(text for text in given if text not in missing)), missing
+    failed: dict[str, str] = {}
+    found = dict(find_images(given, failed))
+    if not found:
+        first = next(iter(failed.values()))
+        raise UserError(first if len(failed) == 1 else f"none of the {len(failed)} inputs can be used: {first}")
+    return found, failed
 
 
 def check_output_file(path: Path, *, overwrite: bool) -> None:
@@ -43,11 +46,11 @@ def check_output_file(path: Path, *, overwrite: bool) -> None:
     UserError
         When it exists and may not be overwritten, is a folder, or its folder is missing or not writable.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"{path} is a folder; give a file name.")
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise UserError(f"{path} exists already; choose another name or add --overwrite.")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UserError(f"the folder {path.parent} does not exist; create it first.")
     _check_writable(path.parent)
 
@@ -111,17 +114,17 @@ class Target:
             When something exists and may not be overwritten, or cannot be written.
         """
         path = Path(output)
-        if path.suffix and not path.is_dir() and not output.endswith(("/", os.sep)):
+        if path.suffix and not os.path.isdir(path) and not output.endswith(("/", os.sep)):
             name = format_of(path, format)
             check_output_file(path, overwrite=overwrite)
             return cls(path, name, None)
         name = format_of(path, format or "coco")
         files = {key: path / file for key, file in _file_names(names, FORMATS[name].extensions[0]).items()}
-        taken = [file for file in files.values() if file.exists()]
+        taken = [file for file in files.values() if os.path.exists(file)]
         if taken and not overwrite:
             more = f" and {len(taken) - 1} more files exist" if len(taken) > 1 else " exists"
             raise UserError(f"{taken[0]}{more} already; choose another folder or add --overwrite.")
-        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        existing = next(folder for folder in (path, *path.absolute().parents) if os.path.exists(folder))
         if not existing.is_dir():
             raise UserError(f"{existing} is a file, not a folder; choose another folder.")
         _check_writable(existing)

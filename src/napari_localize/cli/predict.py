@@ -53,10 +53,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         batch_size=args.batch_size,
     )
-    images, missing = find_inputs(args.input)
-    if not images:
-        more = f" and {len(missing) - 1} more files do not" if len(missing) > 1 else " does not"
-        raise UserError(f"{missing[0]}{more} exist; check the names and the folder.")
+    images, failed = find_inputs(args.input)
     target = Target.of(args.output, args.format, list(images), overwrite=args.overwrite)
     from napari_localize.models.card import read_card
     from napari_localize.models.registry import find_model
@@ -68,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args.model, args.device)
     say(model.device_text)
     job = _Job(model, settings, target, args.axes, args.overwrite, quiet=args.json)
-    job.failed = dict.fromkeys(missing, "does not exist; check the name and the folder.")
+    job.failed = {name: _without(name, reason) for name, reason in failed.items()}
     try:
         job.run(images)
     finally:
@@ -203,5 +200,9 @@ def _total(planes: list[dict[str, Any]]) -> dict[str, int]:
 def _reason(error: Exception, path: Path) -> str:
     """Return a sentence on why a file could not be used, without its name where it begins with that."""
     if isinstance(error, UserError):
-        return str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")
+        return _without(str(path), str(error))
     return f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())}); copy or export it again."
+
+
+def _without(name: str, reason: str) -> str:
+    return reason.removeprefix(f"{name}: ").removeprefix(f"{name} ")

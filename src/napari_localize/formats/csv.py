@@ -22,7 +22,7 @@ from napari_localize.formats.base import Format, ReadOptions, portable_name
 from napari_localize.formats.table import BoxTable, assemble, rounded, shortest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _Number = TypeVar("_Number", int, float)
@@ -68,7 +68,7 @@ def read(path: Path, options: ReadOptions) -> Annotations:
 def write(path: Path, data: Annotations) -> None:
     """Write one row a box; coordinates are exact to a hundredth of a pixel, everything else wholly."""
     places = {name: split_plane_name(name) for name in data}
-    axes = sorted({axis for _, position in places.values() for axis in position}, key=lambda a: ("tz".find(a) < 0, a))
+    axes = _order_of_axes([position for _, position in places.values()])
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file", *axes, *_COLUMNS])
@@ -149,7 +149,7 @@ class _Cells:
         for row, text in enumerate(self.texts(name)):
             try:
                 numbers.append(parse(text) if text else blank)
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 raise UserError(
                     f"line {self._lines[row]} of {self._path} has {text[:40]!r} as {name}, which is not a number "
                     "of the right kind."
@@ -163,6 +163,13 @@ def _whole(text: str) -> int:
     if number != int(number) or abs(number) >= 1 << 62:
         raise ValueError(text)
     return int(number)
+
+
+def _order_of_axes(positions: Sequence[Mapping[str, int]]) -> list[str]:
+    """Return the axes in the usual order, unless the planes have another one: a reader names them after it."""
+    axes = list(dict.fromkeys(axis for position in positions for axis in position))
+    usual = sorted(axes, key=lambda axis: ("tz".find(axis) < 0, axis))
+    return usual if all(list(p) == [axis for axis in usual if axis in p] for p in positions) else axes
 
 
 def _header(text: str) -> tuple[list[str], str]:

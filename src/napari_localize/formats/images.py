@@ -104,7 +104,7 @@ def open_image(path: str | os.PathLike[str], axes: str | None = None) -> ImageFi
         When the file is no image, is damaged, holds numbers that are not real, or the axes do not fit.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(f"{path} does not exist.")
     if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path} is empty; copy it again.")

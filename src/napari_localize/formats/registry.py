@@ -71,8 +71,9 @@ def read_annotations(
     path = Path(path)
     if point_size is not None and not 0 < point_size < float("inf"):
         raise UserError(f"the point size is {point_size}; it must be above 0 pixels.")
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    # Those of os.path have an answer for every name, however long.
+    if not os.path.isfile(path):
+        what = "is a folder" if os.path.isdir(path) else "does not exist"
         raise UserError(f"{path} {what}; give an annotation file.")
     size = path.stat().st_size
     if size == 0:
@@ -101,7 +102,8 @@ def write_annotations(
     path : path
         Its extension tells the format unless `format` does.
     data : Annotations, mapping of plane name to Detections, or Detections
-        A single plane is named like the file.
+        `Detections` alone become the plane named like the file without its extension: ``A1`` in ``A1.json``.
+        Give ``{"A1.tif": detections}`` where the name must be that of the image.
     format : str, optional
         ``coco`` or ``csv``.
     overwrite : bool

@@ -22,7 +22,9 @@ SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", "
 _ZARR_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
-def planes_of(image: Any, axes: str | None = None) -> Iterator[tuple[dict[str, int], PlaneSource]]:
+def planes_of(
+    image: Any, axes: str | None = None, notes: list[str] | None = None
+) -> Iterator[tuple[dict[str, int], PlaneSource]]:
     """Give the planes of an image or a stack with their positions, reading as little as possible.
 
     Parameters
@@ -31,6 +33,8 @@ def planes_of(image: Any, axes: str | None = None) -> Iterator[tuple[dict[str, i
         (H, W) or (H, W, C), or a stack whose axes are named; or an image file.
     axes : str, optional
         One letter for each axis, such as ``"TYX"``; a file's own by default.
+    notes : list of str, optional
+        What the user should know about the file is added to it.
 
     Yields
     ------
@@ -45,7 +49,10 @@ def planes_of(image: Any, axes: str | None = None) -> Iterator[tuple[dict[str, i
     if isinstance(image, str | os.PathLike):
         from napari_localize.formats.images import open_image
 
-        yield from open_image(Path(image), axes=axes).planes()
+        file = open_image(Path(image), axes=axes)
+        if notes is not None:
+            notes += file.notes
+        yield from file.planes()
         return
     data = as_array(image)
     shape = tuple(data.shape)
@@ -84,7 +91,7 @@ def as_array(image: Any) -> Any:
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a zarr array or group."""
-    return path.is_dir() and (path.suffix == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES))
+    return os.path.isdir(path) and (path.suffix == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES))
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -100,10 +107,17 @@ def list_images(folder: Path) -> list[Path]:
         raise UserError(f"cannot read the folder {error.filename}: {error.strerror}; change its permissions.")
 
     found = []
+    seen = {os.path.realpath(folder)}
     for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         here = Path(parent)
         stores = [name for name in folders if is_zarr(here / name)]
-        folders[:] = sorted(name for name in folders if name not in stores and not name.startswith("."))
+        inner = [name for name in folders if name not in stores and not name.startswith(".")]
+        folders.clear()
+        # Each folder once, however many links lead to it, and above all not round in a circle.
+        for name in sorted(inner, key=lambda name: ((here / name).is_symlink(), name)):
+            if (real := os.path.realpath(here / name)) not in seen:
+                seen.add(real)
+                folders.append(name)
         found += [
             here / name
             for name in (*files, *stores)

@@ -21,6 +21,7 @@ UNNAMED = "untitled"
 PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files of torch.save and pickle begin."""
 
+MOST_CLASSES = 1000
 
 Size = Annotated[float, Field(gt=0, lt=10_000)]
 
@@ -63,7 +64,7 @@ class ModelCard(BaseModel):
     parent: str | None = None
     description: str = ""
     architecture: dict[str, Any]
-    classes: list[str] = Field(min_length=1, max_length=1000)
+    classes: list[str] = Field(min_length=1, max_length=MOST_CLASSES)
     object_diameter: Size
     diameter_range: tuple[Size, Size]
     pixel_size: Size | None = None

@@ -101,7 +101,7 @@ def load_model(name_or_path: str | os.PathLike[str] | Model, device: str = "auto
     name_or_path : str, path or Model
         A bundled name, a name in the user's model store (``mine``, ``mine@3``) or a ``.safetensors`` file.
     device : str
-        Where it will run.
+        Where it will run. With ``auto`` a Model stays where it is.
 
     Raises
     ------
@@ -109,7 +109,8 @@ def load_model(name_or_path: str | os.PathLike[str] | Model, device: str = "auto
         When there is no such model, its file is damaged, or there is no such device.
     """
     if isinstance(name_or_path, Model):
-        name_or_path.move_to(*pick_device(device))
+        if device != "auto":
+            name_or_path.move_to(*pick_device(device))
         return name_or_path
     network, card = load_checkpoint(find_model(name_or_path))
     return Model(network, card, device)

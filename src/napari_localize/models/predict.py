@@ -73,8 +73,8 @@ def predict_plane(
     region : (y0, y1, x0, x1), optional
         Look only here; pixels.
     on_event : callable, optional
-        Gets dictionaries with ``event``: ``message`` (text), ``diameter`` (object_diameter, text), ``progress``
-        (done, total: tiles), ``boxes`` (detections of finished tiles, provisional).
+        Gets dictionaries with ``event``: ``message`` (text; ``warning`` true where a setting has no
+        effect), ``diameter`` (object_diameter, text), ``progress`` (done, total: tiles), ``boxes`` (detections of finished tiles, provisional).
     should_stop : callable, optional
         Asked between tiles.
     full : bool
@@ -111,7 +111,8 @@ def settings_for_stack(
     It is the median of what is found on a few planes spread over the stack. Settings that leave nothing to
     be found, and those for a single plane, are returned as they are.
     """
-    if len(planes) < 2 or settings.object_diameter is not None or settings.pixel_size is not None:
+    sized = settings.pixel_size is not None and model.card.pixel_size is not None
+    if len(planes) < 2 or settings.object_diameter is not None or sized:
         return settings
     stop = should_stop or (lambda: False)
     found = []
@@ -142,23 +143,23 @@ class _Run:
 
     def find_zoom(self) -> float:
         """Find by how much to enlarge the plane; say what was found."""
-        wanted = self.model.card.object_diameter
+        wanted, known = self.model.card.object_diameter, self.model.card.pixel_size
         diameter, text = self.settings.object_diameter, ""
+        # Said as well where a stack has been given one diameter instead.
+        if self.settings.pixel_size is not None and known is None:
+            self.tell(
+                {
+                    "event": "message",
+                    "text": f"Model {self.model.card.reference} does not know how large its objects are in um, "
+                    "so the pixel size is not used.",
+                    "warning": True,
+                }
+            )
         if diameter is not None:
             text = f"Object diameter: {diameter:.0f} px."
-        elif self.settings.pixel_size is not None:
-            known = self.model.card.pixel_size
-            if known is None:
-                self.tell(
-                    {
-                        "event": "message",
-                        "text": f"Model {self.model.card.reference} does not know how large its objects are in um, "
-                        "so the pixel size is not used.",
-                    }
-                )
-            else:
-                diameter = wanted * known / self.settings.pixel_size
-                text = f"Object diameter: {diameter:.0f} px, from the pixel size."
+        elif self.settings.pixel_size is not None and known is not None:
+            diameter = wanted * known / self.settings.pixel_size
+            text = f"Object diameter: {diameter:.0f} px, from the pixel size."
         if diameter is None:
             estimate = self.estimate()
             diameter, text = estimate.diameter, estimate.text

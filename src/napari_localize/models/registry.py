@@ -65,7 +65,7 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(name_or_path)
     if text.endswith(SUFFIX) or os.sep in text or "/" in text:
-        if not Path(text).is_file():
+        if not os.path.isfile(text):
             raise UserError(f"there is no model file {text}; give a name from napari-localize models list or a file.")
         return Path(text)
     if Path(text).suffix in (".pt", ".pth", ".ckpt", ".pkl"):

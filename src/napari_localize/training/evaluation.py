@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_localize.core.annotations import plane_name, split_plane_name
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
 from napari_localize.training.matching import match_boxes, split_by_overlap
@@ -46,7 +47,8 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
         ``annotations``, ``predictions``, ``AP50``, ``AP``, ``precision``, ``recall``, ``F1`` and
         ``count_error``, the mean over planes of ``|predicted - true| / max(true, 1)``. In ``all``, AP is
         the mean over the annotated classes and the others are pooled. Undefined values are NaN.
-        ``attrs["count_error_per_image"]`` has the error of each plane, ``attrs["notes"]`` remarks.
+        ``attrs["count_error_per_image"]`` has the error of each plane, ``attrs["notes"]`` remarks, also
+        on what was mended or left out when files were read.
 
     Raises
     ------
@@ -55,9 +57,9 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
     """
     import pandas as pd
 
-    names, pairs = _pair(
-        _by_plane(predictions, "predictions", reference=annotations), _by_plane(annotations, "annotations")
-    )
+    found = _by_plane(predictions, "predictions", reference=annotations)
+    true = _by_plane(annotations, "annotations")
+    names, pairs = _pair(found, true)
     pool = _Pool.of([p for p, _ in pairs], [a for _, a in pairs], iou)
     ap50, ap = pool.average_precision()
     rows = [pool.row(index, ap50[index], ap[index]) for index in range(len(pool.class_names))]
@@ -66,7 +68,7 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
     table = pd.DataFrame(rows, index=pd.Index(labels, name="class", dtype=object))
     errors = pool.count_errors(None).tolist()
     table.attrs["count_error_per_image"] = dict(zip(names, errors, strict=True))
-    table.attrs["notes"] = pool.notes()
+    table.attrs["notes"] = [*_reading_notes(predictions, found), *_reading_notes(annotations, true), *pool.notes()]
     return table
 
 
@@ -252,19 +254,38 @@ def _by_plane(data: Boxes, what: str, reference: Boxes | None = None) -> Mapping
     return planes
 
 
+def _reading_notes(given: Boxes, read: Mapping[Any, Detections]) -> list[str]:
+    """Notes of a file that was read here; whoever reads it himself has them already."""
+    if not isinstance(given, str | os.PathLike):
+        return []
+    return [f"{os.fspath(given)}: {note}" for note in getattr(read, "notes", [])]
+
+
+def _same_name(name: Any) -> Any:
+    """Return a plane's name with its axes in one order, as files differ in that."""
+    if not isinstance(name, str):
+        return name
+    file_name, position = split_plane_name(name)
+    return plane_name(file_name, dict(sorted(position.items())))
+
+
 def _pair(
     predictions: Mapping[Any, Detections], annotations: Mapping[Any, Detections]
 ) -> tuple[list[Any], list[tuple[Detections, Detections]]]:
     if not annotations:
         raise UserError("the annotations hold no planes; there is nothing to compare with.")
-    extra = [name for name in predictions if name not in annotations]
+    found = {_same_name(name): part for name, part in predictions.items()}
+    true = {_same_name(name) for name in annotations}
+    extra = [name for name in predictions if _same_name(name) not in true]
     if extra:
         more = f" and {len(extra) - 1} more planes" if len(extra) > 1 else ""
         raise UserError(
             f"there are predictions for {extra[0]!r}{more} but no annotations; the annotations are of "
             f"{len(annotations)} planes such as {next(iter(annotations))!r}, and names must be equal."
         )
-    return list(annotations), [(predictions.get(k, Detections.empty()), a) for k, a in annotations.items()]
+    return list(annotations), [
+        (found.get(_same_name(name), Detections.empty()), part) for name, part in annotations.items()
+    ]
 
 
 def _counted(part: Detections, names: tuple[str, ...]) -> Detections:

@@ -15,6 +15,9 @@ from napari_localize.core.planes import PlaneSource
 from napari_localize.formats import read_annotations
 from napari_localize.formats.sources import is_zarr, list_images, planes_of
 
+_Place = tuple[tuple[str, int], ...]
+"""The position of a plane in its stack, in the order of the axes' letters."""
+
 
 @dataclass
 class Pairs:
@@ -41,12 +44,13 @@ def pair_up(images: Any, annotations: Any) -> Pairs:
         Images are arrays or paths of files.
     annotations : path, mapping of plane names to Detections, sequence of Detections, or Detections
         Mappings and files are matched by name, sequences by order. Names are those of files relative to the
-        folder; file names alone do where they are unique.
+        folder; file names alone do where they are unique. Of `Annotations` with reviewed planes only those
+        are used.
 
     Raises
     ------
     UserError
-        When nothing matches, or it is not clear what does.
+        When nothing matches, it is not clear what does, or an image does not have the size that was annotated.
     """
     if isinstance(annotations, Detections):
         return _by_order([images], [annotations])
@@ -68,7 +72,7 @@ def _by_order(images: Sequence[Any], annotations: Sequence[Detections]) -> Pairs
     for index, (image, boxes) in enumerate(zip(images, annotations, strict=True)):
         path = image if isinstance(image, str | os.PathLike) else None
         name = f"image {index + 1}" if path is None else Path(path).name
-        pairs.add(name, _only_plane(name, image), _checked(name, boxes))
+        pairs.add(name, _only_plane(name, image, pairs.notes), _checked(name, boxes))
     return pairs
 
 
@@ -76,8 +80,10 @@ def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> P
     short: dict[str, list[str]] = {}
     for name in images:
         short.setdefault(_last(name), []).append(name)
-    pairs, missing = Pairs(), []
-    used, opened = set(), ("", dict[tuple[tuple[str, int], ...], PlaneSource]())
+    pairs, missing, unfinished = Pairs(), [], []
+    sizes, reviewed = getattr(annotations, "sizes", {}), getattr(annotations, "reviewed", ())
+    used, opened = set(), ("", dict[_Place, PlaneSource]())
+    claimed: dict[tuple[str, _Place], str] = {}
     for wanted, boxes in annotations.items():
         file_name, position = (wanted, {}) if wanted in images else split_plane_name(wanted)
         candidates = [file_name] if file_name in images else short.get(_last(file_name), [])
@@ -87,12 +93,30 @@ def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> P
         if len(candidates) > 1:
             raise UserError(f"{wanted!r} may be {' or '.join(candidates[:2])}; name it with its folder.")
         found = candidates[0]
-        if opened[0] != found:
-            opened = found, {tuple(sorted(at.items())): plane for at, plane in planes_of(images[found])}
-        pairs.add(plane_name(found, position), _plane_at(wanted, opened[1], position), _checked(wanted, boxes))
         used.add(found)
-    if not used:
-        raise UserError(_nothing_matches(list(images), list(annotations)))
+        if reviewed and wanted not in reviewed:
+            unfinished.append(wanted)
+            continue
+        if opened[0] != found:
+            planes = planes_of(images[found], notes=pairs.notes)
+            opened = found, {tuple(sorted(at.items())): plane for at, plane in planes}
+        place = _place(wanted, opened[1], position)
+        other = claimed.setdefault((found, place), wanted)
+        if other != wanted:
+            raise UserError(
+                f"{other!r} and {wanted!r} would both be {plane_name(found, dict(place))!r}; "
+                "name each with its folder, and give the images of both."
+            )
+        plane = opened[1][place]
+        _check_size(wanted, sizes.get(wanted), plane, found)
+        pairs.add(plane_name(found, position), plane, _checked(wanted, boxes))
+    if not pairs.names:
+        raise UserError(_nothing_matches(list(images), [name for name in annotations if name not in unfinished]))
+    if unfinished:
+        pairs.notes.append(
+            f"{_number(len(unfinished), 'annotated image')} such as {unfinished[0]!r} left out, as nobody had finished "
+            "them; mark them as reviewed to learn from them."
+        )
     if missing:
         pairs.notes.append(
             f"{_number(len(missing), 'annotated image')} such as {missing[0]!r} could not be found and left out."
@@ -125,20 +149,27 @@ def _named(images: Any) -> dict[str, Any]:
     return {Path(path).as_posix(): path for path in paths}
 
 
-def _plane_at(
-    wanted: str, planes: dict[tuple[tuple[str, int], ...], PlaneSource], position: dict[str, int]
-) -> PlaneSource:
+def _place(wanted: str, planes: dict[_Place, PlaneSource], position: dict[str, int]) -> _Place:
     key = tuple(sorted(position.items()))
     if key in planes:
-        return planes[key]
+        return key
     if len(planes) == 1 and not any(position.values()):
-        return next(iter(planes.values()))
+        return next(iter(planes))
     example = plane_name(split_plane_name(wanted)[0], dict(list(planes)[-1]))
     raise UserError(f"{wanted!r} is not a plane of that image, whose last one is {example!r}; mend the annotations.")
 
 
-def _only_plane(name: str, image: Any) -> PlaneSource:
-    planes = [plane for _, plane in planes_of(image)]
+def _check_size(wanted: str, size: tuple[int, int] | None, plane: PlaneSource, found: str) -> None:
+    height, width = plane.shape[:2]
+    if size is not None and tuple(size) != (height, width):
+        raise UserError(
+            f"the boxes of {wanted!r} are of an image of {size[1]} x {size[0]} pixels, but {found} has "
+            f"{width} x {height}; give the image that was annotated."
+        )
+
+
+def _only_plane(name: str, image: Any, notes: list[str]) -> PlaneSource:
+    planes = [plane for _, plane in planes_of(image, notes=notes)]
     if len(planes) != 1:
         raise UserError(f"{name} has {len(planes)} planes; give annotations by name, such as {name + '#t=0'!r}.")
     return planes[0]

@@ -14,6 +14,7 @@ from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.planes import PlaneSource
 from napari_localize.core.tiling import Rectangle, plan_tiles
+from napari_localize.models.card import MOST_CLASSES
 from napari_localize.models.intensity import IntensityMap, find_intensity_map
 from napari_localize.training.crops import TrainingPlane
 
@@ -62,13 +63,18 @@ def check_annotations(
     Raises
     ------
     UserError
-        When the numbers do not agree or there is no box at all.
+        When the numbers do not agree, there is no box at all, or there are too many classes.
     """
     if not len(planes) == len(annotations) == len(names):
         raise UserError(f"there are {len(planes)} images but {len(annotations)} sets of boxes; give one for each.")
     if not planes:
         raise UserError("there is no image to learn from; give at least one with boxes.")
     classes = tuple(dict.fromkeys(name for plane in annotations for name in plane.class_names))
+    if len(classes) > MOST_CLASSES:
+        raise UserError(
+            f"the boxes have {len(classes)} classes, but a model can have {MOST_CLASSES}; join classes, or check that "
+            "the names are classes and not numbers of objects."
+        )
     kept, outside = [], 0
     for plane, boxes in zip(planes, annotations, strict=True):
         wanted = boxes.with_classes(classes)[boxes.states != "rejected"]

@@ -144,8 +144,8 @@ class _Training:
         boxes, classes, notes = check_annotations(planes, annotations, self.names)
         self.base = load_model(self.settings.base, self.settings.device) if self.settings.base else None
         split = split_planes(boxes, self.names, self.settings.seed)
-        for text in [*notes, split.text]:
-            self.tell({"event": "message", "text": text})
+        for text, warning in [*((text, True) for text in notes), (split.text, not split.held_back)]:
+            self.tell({"event": "message", "text": text, "warning": warning})
         typical = float(np.median(np.concatenate([plane.diameters for plane in boxes])))
         windows = [training_windows(plane, found, typical) for plane, found in zip(planes, boxes, strict=True)]
         read = []
