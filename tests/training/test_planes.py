@@ -193,3 +193,13 @@ def test_rare_classes_are_not_left_out():
     )
     windows = busiest_windows(found, 400, 400, 100, 2)
     assert set(windows) == {Rectangle(0, 100, 0, 100), Rectangle(300, 400, 300, 400)}
+
+
+def test_many_planes_share_the_memory():
+    image = ArrayPlane(np.broadcast_to(np.uint8(0), (1500, 1200)))
+    found = boxes([1100, 1300, 1112, 1312])
+    assert training_windows(image, found, 12.0) == [Rectangle(0, 1500, 0, 1200)]
+    (window,) = training_windows(image, found, 12.0, 700 * 700)
+    assert window.y1 - window.y0 == window.x1 - window.x0 == 700
+    assert window.y0 <= 1300 < 1312 <= window.y1
+    assert window.x0 <= 1100 < 1112 <= window.x1

@@ -169,8 +169,9 @@ class _Run:
 
     def estimate(self) -> ScaleEstimate:
         """Find how large the objects are."""
-        window, wanted = _Window(self.plane, self.region), self.model.card.object_diameter
-        return self._within_memory(lambda: estimate_diameter(window, self._look, wanted))
+        window, card = _Window(self.plane, self.region), self.model.card
+        wanted, alike = card.object_diameter, len(card.classes) == 1
+        return self._within_memory(lambda: estimate_diameter(window, self._look, wanted, measure=alike))
 
     def all_tiles(self, floor: float) -> Detections:
         """Run over all tiles and put what was found together."""

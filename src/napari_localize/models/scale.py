@@ -29,7 +29,7 @@ SURE = 0.3
 CERTAIN = 0.4
 """Detections with a higher score are measured once the scale is known."""
 
-CERTAINTY = 2
+CERTAINTY = 4
 """Power of the score in a vote: many doubtful details must not outvote the few objects they are part of."""
 
 FEWEST_ACROSS = 2
@@ -42,16 +42,13 @@ LEAST_SUPPORT = 0.001
 SMALLEST_SHARE = 1 / 16
 """Scales at which less of the plane than this was looked at count as if it had been so much."""
 
-BANDWIDTH = 0.35
-"""Of the density of sizes, in natural logarithms."""
-
-GRID = 200
-"""Sizes at which the density is computed."""
+SHARE_POWER = 0.25
+"""How much more objects count that were seen where only a part of the plane was looked at."""
 
 SAME = 0.6
 """Sizes that differ by less than this, in natural logarithms, belong to one kind of object."""
 
-CLEAR = 0.8
+CLEAR = 0.6
 FEWEST_OBJECTS = 5
 """When less than this part of the votes is for one size, or fewer objects voted, more of the plane is looked at."""
 
@@ -102,15 +99,15 @@ class _Count:
     clear: bool = False
 
 
-def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> ScaleEstimate:
+def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float, *, measure: bool = True) -> ScaleEstimate:
     """Look at a plane at several scales and see at which one the model recognises most.
 
     Every object is best seen at the scale that brings it to the size the model was trained at. So each
     detection votes with its score and with how near its size, at the scale it was seen at, comes to that. Objects
     are also seen, if less well, at the next scales, which tells them from noise that looks like objects when it is
     enlarged; so votes count by what the next scales see there. Of detections of one object the one with most votes
-    stays. The typical diameter is the median around the peak of the votes' density over the logarithm of size, where
-    objects count for more that were seen at a scale at which only a part of the plane was looked at.
+    stays. The typical diameter is their weighted median, where objects count for more that were seen at a scale at which
+    only a part of the plane was looked at.
 
     The middle of the plane is looked at first; when that does not give a clear answer, its corners too. At the scale
     that is found, the objects in the middle are measured.
@@ -123,6 +120,9 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> Scal
         Runs the model on a rectangle of the plane at a zoom.
     wanted : float
         Object diameter the model was trained at, in pixels.
+    measure : bool
+        Whether to measure the objects once the scale is known. Where there are several kinds of them, their mixture in
+        one window would decide.
     """
     height, width, _ = plane.shape
 
@@ -142,8 +142,9 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float) -> Scal
         count = _count(looks, height * width, wanted)
     if count.diameter is None:
         return ScaleEstimate(None, "No object was recognised at any scale, so the image is searched as it is.")
-    zoom = wanted / count.diameter
-    diameter = _measured(look(zoom, _middle(height, width, min(SIDE / zoom, LARGEST_WINDOW))), count.diameter)
+    zoom, diameter = wanted / count.diameter, count.diameter
+    if measure:
+        diameter = _measured(look(zoom, _middle(height, width, min(SIDE / zoom, LARGEST_WINDOW))), diameter)
     text = f"Typical object diameter: {diameter:.0f} px, found from {count.objects} objects."
     return ScaleEstimate(diameter, text)
 
@@ -175,17 +176,14 @@ def _count(looks: Sequence[_Look], area: int, wanted: float) -> _Count:
         return _Count(None)
     objects, vote, share = np.concatenate(found), np.concatenate(votes), np.concatenate(shares)
     best = _best_of_each(objects, vote)
-    sizes, weights = np.log(objects[best, 4]), vote[best] * share[best] ** -0.25
-    grid = np.linspace(sizes.min(), sizes.max(), GRID)
-    density = np.exp(-0.5 * ((grid[:, None] - sizes) / BANDWIDTH) ** 2) @ weights
-    same = np.abs(sizes - grid[density.argmax()]) < SAME
-    order = np.argsort(sizes[same])
-    total = np.cumsum(weights[same][order])
-    diameter = float(np.exp(sizes[same][order][np.searchsorted(total, total[-1] / 2)]))
+    sizes, weights = np.log(objects[best, 4]), vote[best] * share[best] ** -SHARE_POWER
+    order = np.argsort(sizes)
+    total = np.cumsum(weights[order])
+    middle = sizes[order[np.searchsorted(total, total[-1] / 2)]]
+    same = weights[np.abs(sizes - middle) < SAME].sum() / total[-1]
     # Kish's effective number: how many equal votes would say as much.
     number = weights.sum() ** 2 / (weights**2).sum()
-    clear = total[-1] >= CLEAR * weights.sum() and number >= FEWEST_OBJECTS
-    return _Count(diameter, len(best), bool(clear))
+    return _Count(float(np.exp(middle)), len(best), bool(same >= CLEAR and number >= FEWEST_OBJECTS))
 
 
 def _sides(window: Rectangle) -> tuple[int, int]:

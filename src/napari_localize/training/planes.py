@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ LARGEST_SIDE = 4096
 
 WINDOW = 2048
 MOST_WINDOWS = 16
+
+SMALLEST_WINDOW = 512
+MOST_PIXELS = 1 << 30
+"""All planes together are cut to windows, down to the smallest, that do not hold many more pixels; three bytes each."""
 
 LARGEST_DIAMETER = 112
 """Planes are reduced as long as their objects stay larger than this, which is more than is ever learnt from."""
@@ -108,7 +113,8 @@ def split_planes(annotations: Sequence[Detections], names: Sequence[str], seed: 
         )
     held = max(1, round(VALIDATION_SHARE * count))
     starts = np.random.default_rng(seed).permutation(count - held + 1).tolist()
-    best = max(starts, key=lambda start: _worth(annotations, range(start, start + held)))
+    worth = _worth(annotations, held)
+    best = max(starts, key=worth.__getitem__)
     validation = list(range(best, best + held))
     train = [index for index in range(count) if index not in validation]
     if not all(any(len(annotations[index]) for index in part) for part in (train, validation)):
@@ -127,13 +133,14 @@ def split_planes(annotations: Sequence[Detections], names: Sequence[str], seed: 
     )
 
 
-def _worth(annotations: Sequence[Detections], held: range) -> tuple[int, int]:
-    """Prefer splits that leave every class to learn from, then those that hold every class back."""
-    inside, outside = set[str](), set[str]()
-    for index, boxes in enumerate(annotations):
-        seen = {name for name, number in boxes.counts().items() if number}
-        (inside if index in held else outside).update(seen)
-    return len(outside), len(inside)
+def _worth(annotations: Sequence[Detections], held: int) -> list[tuple[int, int]]:
+    """For each start of a run that is held back: how many classes are left to learn from, and how many are held back."""
+    classes = len(annotations[0].class_names)
+    has = np.array([np.bincount(boxes.labels, minlength=classes) > 0 for boxes in annotations])
+    before = np.concatenate([np.zeros((1, classes), np.int64), np.cumsum(has, axis=0)])
+    inside = before[held:] - before[:-held]
+    outside = before[-1] - inside
+    return list(zip((outside > 0).sum(axis=1).tolist(), (inside > 0).sum(axis=1).tolist(), strict=True))
 
 
 def busiest_windows(boxes: Detections, height: int, width: int, side: int, most: int) -> list[Rectangle]:
@@ -158,13 +165,17 @@ def busiest_windows(boxes: Detections, height: int, width: int, side: int, most:
     return [windows[index] for index in order if values[index] > 0 or index == order[0]]
 
 
-def training_windows(plane: PlaneSource, boxes: Detections, typical: float) -> list[Rectangle]:
-    """Say which parts of a plane are to be read: all of it, unless it is very large."""
+def training_windows(
+    plane: PlaneSource, boxes: Detections, typical: float, pixels: int = MOST_PIXELS
+) -> list[Rectangle]:
+    """Say which parts of a plane are to be read: all of it, unless it is very large or has more pixels than its share."""
     height, width, _ = plane.shape
     reduced = _reduction(boxes, typical)
-    if max(height, width) <= LARGEST_SIDE * reduced:
+    if max(height, width) <= LARGEST_SIDE * reduced and height * width <= pixels * reduced**2:
         return [Rectangle(0, height, 0, width)]
-    return busiest_windows(boxes, height, width, WINDOW * reduced, MOST_WINDOWS)
+    side = int(np.clip(math.isqrt(pixels), SMALLEST_WINDOW, WINDOW))
+    most = int(np.clip(pixels // side**2, 1, MOST_WINDOWS))
+    return busiest_windows(boxes, height, width, side * reduced, most)
 
 
 def read_training_plane(

@@ -31,6 +31,7 @@ from napari_localize.training.crops import CropRecipe, TrainingPlane, make_batch
 from napari_localize.training.evaluation import summarize
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.planes import (
+    MOST_PIXELS,
     Split,
     busiest_windows,
     check_annotations,
@@ -147,7 +148,8 @@ class _Training:
         for text, warning in [*((text, True) for text in notes), (split.text, not split.held_back)]:
             self.tell({"event": "message", "text": text, "warning": warning})
         typical = float(np.median(np.concatenate([plane.diameters for plane in boxes])))
-        windows = [training_windows(plane, found, typical) for plane, found in zip(planes, boxes, strict=True)]
+        share = MOST_PIXELS // len(planes)
+        windows = [training_windows(plane, found, typical, share) for plane, found in zip(planes, boxes, strict=True)]
         read = []
         for plane, plane_boxes, parts in zip(planes, boxes, windows, strict=True):
             if self.should_stop():
