@@ -73,8 +73,9 @@ def predict_plane(
     region : (y0, y1, x0, x1), optional
         Look only here; pixels.
     on_event : callable, optional
-        Gets dictionaries with ``event``: ``message`` (text; ``warning`` true where a setting has no
-        effect), ``diameter`` (object_diameter, text), ``progress`` (done, total: tiles), ``boxes`` (detections of finished tiles, provisional).
+        Gets dictionaries with ``event``: ``message`` (text; ``warning`` true where a setting has no effect),
+        ``diameter`` (object_diameter, text), ``progress`` (done, total: tiles), ``boxes`` (detections of finished
+        tiles, provisional).
     should_stop : callable, optional
         Asked between tiles.
     full : bool

@@ -106,8 +106,8 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float, *, meas
     detection votes with its score and with how near its size, at the scale it was seen at, comes to that. Objects
     are also seen, if less well, at the next scales, which tells them from noise that looks like objects when it is
     enlarged; so votes count by what the next scales see there. Of detections of one object the one with most votes
-    stays. The typical diameter is their weighted median, where objects count for more that were seen at a scale at which
-    only a part of the plane was looked at.
+    stays. The typical diameter is their weighted median, where objects count for more that were seen at a scale at
+    which only a part of the plane was looked at.
 
     The middle of the plane is looked at first; when that does not give a clear answer, its corners too. At the scale
     that is found, the objects in the middle are measured.

@@ -134,7 +134,7 @@ def split_planes(annotations: Sequence[Detections], names: Sequence[str], seed: 
 
 
 def _worth(annotations: Sequence[Detections], held: int) -> list[tuple[int, int]]:
-    """For each start of a run that is held back: how many classes are left to learn from, and how many are held back."""
+    """For each start of a run that is held back: how many classes are left to learn from, how many are held back."""
     classes = len(annotations[0].class_names)
     has = np.array([np.bincount(boxes.labels, minlength=classes) > 0 for boxes in annotations])
     before = np.concatenate([np.zeros((1, classes), np.int64), np.cumsum(has, axis=0)])
@@ -168,7 +168,7 @@ def busiest_windows(boxes: Detections, height: int, width: int, side: int, most:
 def training_windows(
     plane: PlaneSource, boxes: Detections, typical: float, pixels: int = MOST_PIXELS
 ) -> list[Rectangle]:
-    """Say which parts of a plane are to be read: all of it, unless it is very large or has more pixels than its share."""
+    """Say which parts of a plane are to be read: all, unless it is very large or has more pixels than its share."""
     height, width, _ = plane.shape
     reduced = _reduction(boxes, typical)
     if max(height, width) <= LARGEST_SIDE * reduced and height * width <= pixels * reduced**2:

@@ -145,8 +145,9 @@ class _Training:
         boxes, classes, notes = check_annotations(planes, annotations, self.names)
         self.base = load_model(self.settings.base, self.settings.device) if self.settings.base else None
         split = split_planes(boxes, self.names, self.settings.seed)
-        for text, warning in [*((text, True) for text in notes), (split.text, not split.held_back)]:
-            self.tell({"event": "message", "text": text, "warning": warning})
+        for text in notes:
+            self.tell({"event": "message", "text": text, "warning": True})
+        self.tell({"event": "message", "text": split.text})
         typical = float(np.median(np.concatenate([plane.diameters for plane in boxes])))
         share = MOST_PIXELS // len(planes)
         windows = [training_windows(plane, found, typical, share) for plane, found in zip(planes, boxes, strict=True)]
