@@ -68,11 +68,11 @@ def _in_napari(repeats: int) -> list[tuple[str, list[float]]]:
         rows.append((f"open {display_name}", times))
 
     _, widget = viewer.window.add_plugin_dock_widget("napari-localize", "Localize")
-    cold, warm = [], []
+    cold = []
     for _ in range(repeats):
         shared_engine().release()
         cold.append(_seconds_of(widget.run, widget))
-        warm.append(_seconds_of(widget.run, widget))
+    warm = [_seconds_of(widget.run, widget) for _ in range(repeats)]
     viewer.close()
     rows.append(("first boxes, cold engine", cold))
     return [*rows, ("boxes again, warm engine", warm)]
