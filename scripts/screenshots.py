@@ -70,7 +70,7 @@ def take_pictures(seconds: int, home: str) -> None:
 
 
 def correct(boxes: Any, review: Any, pixels: Any) -> None:
-    """Give the brightest cells the class of dividing ones, accept some boxes, reject some, and stop at an uncertain one."""
+    """Give the brightest cells a class of their own, accept some boxes, reject some, and stop at an uncertain one."""
     shown = sorted(boxes.shown().items(), key=lambda item: item[1].score or 0.0)
     keys = [key for key, _ in shown]
 
