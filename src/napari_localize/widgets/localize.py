@@ -42,6 +42,7 @@ from napari_localize.widgets._parts import (
 from napari_localize.widgets._preview import Preview
 from napari_localize.widgets._scope import ScopePicker
 from napari_localize.widgets._size import SizePicker
+from napari_localize.widgets._view import LineWidths
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -78,6 +79,7 @@ class LocalizeWidget(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
+        self._widths = LineWidths(self._viewer, self)
         self._jobs = JobRunner(self)
         self._run: _Run | None = None
         self._boxes: BoxLayer | None = None
@@ -158,6 +160,7 @@ class LocalizeWidget(Dock):
         self._viewer.dims.events.current_step.connect(self._recount_soon)
         self._viewer.layers.events.inserted.connect(self._find_boxes)
         self._viewer.layers.events.removed.connect(self._find_boxes)
+        self._widths.start()
         self._image_changed()
 
     def disconnect_viewer(self) -> None:
@@ -167,6 +170,7 @@ class LocalizeWidget(Dock):
         self._viewer.dims.events.current_step.disconnect(self._recount_soon)
         self._viewer.layers.events.inserted.disconnect(self._find_boxes)
         self._viewer.layers.events.removed.disconnect(self._find_boxes)
+        self._widths.stop()
         self._follow(None)
 
     def _image_changed(self) -> None:
@@ -299,6 +303,7 @@ class LocalizeWidget(Dock):
             self._viewer.add_layer(layer)
         boxes.set_filter(run.score, run.sizes)
         run.kept += boxes.set_proposals(proposals, run.reference, region=run.regions[0])
+        self._widths.apply()
         if self.image.layer is run.image:
             self._follow(boxes)
 
