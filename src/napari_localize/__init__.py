@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_localize.api import evaluate, load_model, predict, read_annotations, train, write_annotations
+    from napari_localize.api import evaluate, load_model, measure, predict, read_annotations, train, write_annotations
     from napari_localize.core.annotations import Annotations
     from napari_localize.core.detections import Detections
     from napari_localize.core.errors import UserError
+    from napari_localize.measurements.tables import Measurements
 
     __version__: str
 
 __all__ = [
     "Annotations",
     "Detections",
+    "Measurements",
     "UserError",
     "__version__",
     "evaluate",
     "load_model",
+    "measure",
     "predict",
     "read_annotations",
     "train",
@@ -28,6 +31,7 @@ __all__ = [
 _MODULES = {
     "Annotations": "napari_localize.core.annotations",
     "Detections": "napari_localize.core.detections",
+    "Measurements": "napari_localize.measurements.tables",
     "UserError": "napari_localize.core.errors",
 }
 

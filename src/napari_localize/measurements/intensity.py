@@ -1,0 +1,151 @@
+"""Intensities in boxes and around them, read tile by tile; no pixel is read twice."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_localize.core.planes import PlaneSource
+from napari_localize.measurements.medians import group_medians
+from napari_localize.measurements.pixels import (
+    TilePlan,
+    extents,
+    flat_indices,
+    plan_tiles,
+    ring_strips,
+    tile_corners,
+)
+
+_BATCH = 1_000_000
+"""Pixels of rings that are listed at a time."""
+
+
+class Intensities(NamedTuple):
+    """Measured on N boxes and C channels; NaN where there is no pixel to measure."""
+
+    pixels: NDArray[np.int64]
+    """(N,) pixels in each box."""
+    integrated: NDArray[np.float64]
+    """(N, C) sums over the finite ones."""
+    mean: NDArray[np.float64]
+    """(N, C)"""
+    background: NDArray[np.float64]
+    """(N, C) medians of the rings."""
+    background_pixels: NDArray[np.int64]
+    """(N,) pixels in each ring that lie in no box."""
+    corrected: NDArray[np.float64]
+    """(N, C) sums of what is above the background."""
+
+
+def measure_intensities(plane: PlaneSource, boxes: NDArray[np.float64]) -> Intensities:
+    """Measure the pixels of boxes that lie in their plane, as `napari_localize.measure` says.
+
+    Parameters
+    ----------
+    plane : PlaneSource
+        Read in rectangles of at most `napari_localize.measurements.pixels.TILE`.
+    boxes : (N, 4) float64
+        x0, y0, x1, y1 within the plane; all of them, as none is background for another.
+    """
+    height, width, channels = plane.shape
+    inner, outer = extents(boxes, height, width)
+    sums, counts = np.zeros((len(boxes), channels)), np.zeros((len(boxes), channels), np.int64)
+    plan = plan_tiles(outer, width)
+    rings = _Rings(plan, channels)
+    for number in np.unique(plan.tiles).tolist():
+        rows = plan.boxes[slice(*np.searchsorted(plan.tiles, [number, number + 1]))]
+        corners = tile_corners(number, width)
+        # Only as much of the tile as is needed.
+        x0, y0 = np.maximum(outer[rows, :2].min(axis=0), corners[:2]).tolist()
+        x1, y1 = np.minimum(outer[rows, 2:].max(axis=0), corners[2:]).tolist()
+        part = plane.read(y0, y1, x0, x1)
+        seen = [np.clip(edges[rows], [x0, y0] * 2, [x1, y1] * 2) - [x0, y0, x0, y0] for edges in (inner, outer)]
+        for channel in range(channels):
+            found, number_of = _box_sums(part[..., channel], seen[0])
+            sums[rows, channel] += found
+            counts[rows, channel] += number_of
+        rings.add(part, seen[0], seen[1], rows)
+        rings.finish(number)
+    known = np.where(counts > 0, counts, np.nan)
+    integrated = np.where(counts > 0, sums, np.nan)
+    return Intensities(
+        pixels=np.asarray((inner[:, 2:] - inner[:, :2]).prod(axis=1)),
+        integrated=integrated,
+        mean=integrated / known,
+        background=rings.background,
+        background_pixels=rings.pixels,
+        corrected=integrated - rings.background * known,
+    )
+
+
+def _box_sums(image: NDArray[Any], ranges: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the sums and the numbers of the finite pixels in ranges, by an integral image (Crow 1984)."""
+    finite = np.isfinite(image)
+    if finite.all():
+        return _over(_integral(image, np.float64), ranges), np.asarray((ranges[:, 2:] - ranges[:, :2]).prod(axis=1))
+    sums = _over(_integral(np.where(finite, image, 0), np.float64), ranges)
+    return sums, _over(_integral(finite, np.int64), ranges)
+
+
+def _integral(image: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    table = np.zeros((image.shape[0] + 1, image.shape[1] + 1), dtype)
+    np.cumsum(image, axis=1, dtype=dtype, out=table[1:, 1:])
+    # In place and row by row: a sum down the columns of a wide array is slow.
+    for row in range(1, len(table)):
+        table[row] += table[row - 1]
+    return table
+
+
+def _over(table: NDArray[Any], ranges: NDArray[np.int64]) -> NDArray[Any]:
+    x0, y0, x1, y1 = ranges.T
+    return np.asarray(table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0])
+
+
+class _Rings:
+    """Medians of rings, of which those that lie in several tiles are kept until their last tile."""
+
+    def __init__(self, plan: TilePlan, channels: int) -> None:
+        self.background = np.full((len(plan.last), channels), np.nan)
+        self.pixels = np.zeros(len(plan.last), np.int64)
+        self._plan = plan
+        self._waiting: dict[int, list[tuple[NDArray[np.int64], NDArray[Any]]]] = {}
+
+    def add(
+        self, part: NDArray[Any], inner: NDArray[np.int64], outer: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> None:
+        """Take what a tile shows of the rings of the boxes in `rows`, which are in ascending order."""
+        free = np.ones(part.shape[:2], bool)
+        for x0, y0, x1, y1 in inner.tolist():
+            free[y0:y1, x0:x1] = False
+        strips = ring_strips(inner, outer)
+        sizes = (outer[:, 2:] - outer[:, :2]).prod(axis=1) - (inner[:, 2:] - inner[:, :2]).prod(axis=1)
+        batches = np.unique(np.cumsum(sizes) // _BATCH, return_index=True)[1][1:]
+        for batch, places in zip(np.split(rows, batches), np.split(strips, batches), strict=True):
+            index, owner = flat_indices(places, part.shape[1])
+            kept = free.ravel()[index]
+            owner, values = batch[owner[kept]], part.reshape(-1, part.shape[2])[index[kept]]
+            whole = self._plan.single[owner]
+            self._measure(owner[whole], values[whole])
+            self._wait(owner[~whole], values[~whole])
+
+    def finish(self, tile: int) -> None:
+        """Measure the rings of which all tiles have been seen with this one."""
+        pieces = self._waiting.pop(tile, [])
+        if pieces:
+            owner = np.concatenate([piece[0] for piece in pieces])
+            order = np.argsort(owner, kind="stable")
+            self._measure(owner[order], np.concatenate([piece[1] for piece in pieces])[order])
+
+    def _wait(self, owner: NDArray[np.int64], values: NDArray[Any]) -> None:
+        last = self._plan.last[owner]
+        for tile in np.unique(last).tolist():
+            self._waiting.setdefault(tile, []).append((owner[last == tile], values[last == tile]))
+
+    def _measure(self, owner: NDArray[np.int64], values: NDArray[Any]) -> None:
+        first = np.diff(owner, prepend=-1) > 0
+        boxes, group = owner[first], np.cumsum(first) - 1
+        self.pixels[boxes] = np.bincount(group, minlength=len(boxes))
+        for channel in range(values.shape[1]):
+            self.background[boxes, channel] = group_medians(values[:, channel], group, len(boxes))

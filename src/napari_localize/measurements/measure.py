@@ -1,0 +1,192 @@
+"""Measuring the objects of a plane, and of the planes of a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_localize.core.areas import inside, union_area
+from napari_localize.core.detections import Detections
+from napari_localize.core.errors import UserError
+from napari_localize.core.planes import PlaneSource
+from napari_localize.measurements.intensity import measure_intensities
+from napari_localize.measurements.neighbors import nearest_neighbors, nearest_of_same_class
+from napari_localize.measurements.tables import MeasuredPlane, Measurements, tables
+
+
+def measure_planes(
+    planes: Iterable[tuple[Mapping[str, int], PlaneSource]],
+    detections: Detections | Mapping[tuple[int, ...], Detections],
+    *,
+    pixel_size: float | None = None,
+    channel_names: Sequence[str] | None = None,
+    reviewed: Any = None,
+    ignored: Any = None,
+) -> Measurements:
+    """Measure one plane, or those of a stack that have detections.
+
+    Parameters
+    ----------
+    planes : iterable of (position, plane)
+        The position by axis, ``{"t": 0}``; empty for a single plane.
+    detections, pixel_size, channel_names, reviewed, ignored
+        As in `napari_localize.measure`.
+
+    Raises
+    ------
+    UserError
+        When planes and detections do not fit together, or a setting is wrong.
+    """
+    by_index = {tuple(position.values()): (position, plane) for position, plane in planes}
+    if isinstance(detections, Detections):
+        if set(by_index) != {()}:
+            raise UserError(
+                f"the image has {len(by_index)} planes, but the detections are of one; give them by index, as predict "
+                "returns them for a stack."
+            )
+        detections, reviewed, ignored = {(): detections}, {(): reviewed}, {(): ignored}
+    _check_keys("detections", detections, by_index)
+    _check_keys("reviewed rectangles", reviewed, by_index)
+    _check_keys("ignored rectangles", ignored, by_index)
+    return tables(
+        measure_plane(
+            by_index[index][1],
+            boxes,
+            place=by_index[index][0],
+            pixel_size=pixel_size,
+            channel_names=channel_names,
+            reviewed=None if reviewed is None else reviewed.get(index, ()),
+            ignored=None if ignored is None else ignored.get(index),
+        )
+        for index, boxes in detections.items()
+    )
+
+
+def measure_plane(
+    plane: PlaneSource,
+    detections: Detections,
+    *,
+    place: Mapping[str, Any] | None = None,
+    pixel_size: float | None = None,
+    channel_names: Sequence[str] | None = None,
+    reviewed: ArrayLike | None = None,
+    ignored: ArrayLike | None = None,
+) -> MeasuredPlane:
+    """Measure the objects of one plane.
+
+    Parameters
+    ----------
+    plane : PlaneSource
+        Read in rectangles of bounded size, and only where objects are.
+    detections : Detections
+        Boxes that are rejected are left out.
+    place : mapping, optional
+        What the first columns say of the plane: ``{"file": "movie.tif", "t": 3}``.
+    pixel_size, channel_names, reviewed, ignored
+        As in `napari_localize.measure`, for this plane.
+
+    Raises
+    ------
+    UserError
+        When a setting is wrong.
+    """
+    height, width, channels = plane.shape
+    names = _channel_names(channel_names, channels)
+    size = _pixel_size(pixel_size)
+    found = detections[detections.states != "rejected"]
+    boxes = np.clip(found.boxes.astype(np.float64), 0, [width, height, width, height])
+    present = np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+    centers = np.where(present[:, None], (boxes[:, :2] + boxes[:, 2:]) / 2, np.nan)
+    area = [[0, 0, width, height]] if reviewed is None else reviewed
+    minus = () if ignored is None else ignored
+    # Nothing compares with NaN: what lies outside of the image is not counted.
+    counted = inside(centers, area, minus)
+    columns: dict[str, NDArray[Any]] = {
+        "id": found.ids,
+        "class": np.array(found.class_names, object)[found.labels],
+        "score": found.scores,
+        "state": found.states.astype(object),
+        "counted": counted,
+        **_geometry(boxes, centers, found.labels, present, size),
+    }
+    intensities = measure_intensities(plane, boxes)
+    columns["pixels"], columns["background_pixels"] = intensities.pixels, intensities.background_pixels
+    for channel, name in enumerate(names):
+        for what in ("mean", "integrated", "background", "corrected"):
+            columns[f"{what}_{name}"] = getattr(intensities, what)[:, channel]
+    return MeasuredPlane(
+        place=dict(place or {}),
+        objects=columns,
+        pixel_size=size,
+        area=union_area(area, height, width, minus),
+        counts=found[counted].counts(),
+    )
+
+
+def _geometry(
+    boxes: NDArray[np.float64],
+    centers: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    present: NDArray[np.bool_],
+    pixel_size: float,
+) -> dict[str, NDArray[np.float64]]:
+    """Return the columns on place and size, in pixels and in micrometres; NaN for boxes outside of the image."""
+    width, height = np.where(present[:, None], boxes[:, 2:] - boxes[:, :2], np.nan).T
+    any_class, same_class = np.full((2, len(boxes)), np.nan)
+    any_class[present] = nearest_neighbors(centers[present])
+    same_class[present] = nearest_of_same_class(centers[present], labels[present])
+    lengths = {
+        "x": centers[:, 0],
+        "y": centers[:, 1],
+        "width": width,
+        "height": height,
+        "nearest_neighbor": any_class,
+        "nearest_same_class": same_class,
+    }
+    return {
+        **{f"{name}_px": values for name, values in lengths.items()},
+        "area_px2": width * height,
+        **{f"{name}_um": values * pixel_size for name, values in lengths.items()},
+        "area_um2": width * height * pixel_size**2,
+    }
+
+
+def _channel_names(names: Sequence[str] | None, channels: int) -> list[str]:
+    if names is None:
+        return [f"ch{channel}" for channel in range(channels)]
+    if isinstance(names, str):
+        raise UserError(f"the channel names are the text {names!r}; give a list of names.")
+    if len(names) != channels:
+        raise UserError(
+            f"there are {len(names)} channel names ({', '.join(names)}), but the image has {channels} channels; give "
+            "one name for each."
+        )
+    if len(set(names)) < channels or not all(names):
+        raise UserError(f"the channel names are {', '.join(map(repr, names))}; give each channel a name of its own.")
+    return list(names)
+
+
+def _pixel_size(pixel_size: float | None) -> float:
+    """Return micrometres per pixel, NaN where they are not known."""
+    if pixel_size is None:
+        return float("nan")
+    if not 0 < pixel_size < float("inf"):
+        raise UserError(f"the pixel size is {pixel_size}; it must be above 0, in micrometres.")
+    return float(pixel_size)
+
+
+def _check_keys(what: str, given: Any, planes: Mapping[tuple[int, ...], Any]) -> None:
+    """Make sure that something given by index has only indices of the stack's planes."""
+    if given is None:
+        return
+    if not isinstance(given, Mapping):
+        raise UserError(f"the {what} of a stack must be a dictionary by index, but are of type {type(given).__name__}.")
+    unknown = [key for key in given if key not in planes]
+    if unknown:
+        raise UserError(
+            f"there are {what} for the plane {unknown[0]!r}, but the image has the planes {next(iter(planes))} to "
+            f"{list(planes)[-1]}; give only those of this image."
+        )
