@@ -135,3 +135,14 @@ def test_a_box_over_many_tiles_is_measured_whole():
     ring[:, 8_925:] = False
     assert found.background_pixels.tolist() == [ring.sum()]
     np.testing.assert_array_equal(found.background, [[np.median(image[ring])]])
+
+
+def test_one_huge_pixel_spoils_no_other_box():
+    """Some programs write the lowest number there is where nothing was measured."""
+    image = np.random.default_rng(0).random((50, 50, 1)).astype(np.float32)
+    boxes = np.array([[5.0, 20, 15, 30], [30, 20, 40, 30]])
+    expected = measure_intensities(ArrayPlane(image), boxes)
+    image[0, 0] = np.finfo(np.float32).min
+    found = measure_intensities(ArrayPlane(image), boxes)
+    np.testing.assert_array_equal(found.integrated, expected.integrated)
+    np.testing.assert_array_equal(found.background, expected.background)

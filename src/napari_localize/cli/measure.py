@@ -131,6 +131,7 @@ def _measure(
     from napari_localize.formats.images import open_image
     from napari_localize.measurements import measure_plane
 
+    names = args.channel_names and [name.strip() for name in args.channel_names.split(",")]
     image = open_image(path, args.axes)
     for note in image.notes:
         say(note)
@@ -157,7 +158,7 @@ def _measure(
                 annotations[wanted],
                 place={"file": name, **position},
                 pixel_size=args.pixel_size,
-                channel_names=args.channel_names and args.channel_names.split(","),
+                channel_names=names,
             )
         )
     return measured

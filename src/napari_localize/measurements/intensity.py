@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from napari_localize.core.planes import PlaneSource
 from napari_localize.measurements.medians import group_medians
 from napari_localize.measurements.pixels import (
+    Runs,
     TilePlan,
     extents,
     flat_indices,
     plan_tiles,
     ring_strips,
+    row_runs,
     tile_corners,
 )
 
@@ -51,7 +53,7 @@ def measure_intensities(plane: PlaneSource, boxes: NDArray[np.float64]) -> Inten
     """
     height, width, channels = plane.shape
     inner, outer = extents(boxes, height, width)
-    sums, counts = np.zeros((len(boxes), channels)), np.zeros((len(boxes), channels), np.int64)
+    sums, counts = np.zeros((2, len(boxes), channels))
     plan = plan_tiles(outer, width)
     rings = _Rings(plan, channels)
     for number in np.unique(plan.tiles).tolist():
@@ -61,12 +63,15 @@ def measure_intensities(plane: PlaneSource, boxes: NDArray[np.float64]) -> Inten
         x0, y0 = np.maximum(outer[rows, :2].min(axis=0), corners[:2]).tolist()
         x1, y1 = np.minimum(outer[rows, 2:].max(axis=0), corners[2:]).tolist()
         part = plane.read(y0, y1, x0, x1)
+        # Channel by channel in one piece: (C, P).
+        values = np.ascontiguousarray(np.moveaxis(part, 2, 0)).reshape(channels, -1)
         seen = [np.clip(edges[rows], [x0, y0] * 2, [x1, y1] * 2) - [x0, y0, x0, y0] for edges in (inner, outer)]
+        runs = row_runs(seen[0], x1 - x0)
         for channel in range(channels):
-            found, number_of = _box_sums(part[..., channel], seen[0])
+            found, number_of = _box_sums(values[channel], runs, len(rows))
             sums[rows, channel] += found
             counts[rows, channel] += number_of
-        rings.add(part, seen[0], seen[1], rows)
+        rings.add(values, x1 - x0, seen[0], seen[1], rows)
         rings.finish(number)
     known = np.where(counts > 0, counts, np.nan)
     integrated = np.where(counts > 0, sums, np.nan)
@@ -80,27 +85,29 @@ def measure_intensities(plane: PlaneSource, boxes: NDArray[np.float64]) -> Inten
     )
 
 
-def _box_sums(image: NDArray[Any], ranges: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the sums and the numbers of the finite pixels in ranges, by an integral image (Crow 1984)."""
-    finite = np.isfinite(image)
+def _box_sums(values: NDArray[Any], runs: Runs, boxes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums and the numbers of the finite pixels of each box."""
+    # No integral image: in that, one huge pixel costs the precision of all that follow it.
+    finite = np.isfinite(values)
     if finite.all():
-        return _over(_integral(image, np.float64), ranges), np.asarray((ranges[:, 2:] - ranges[:, :2]).prod(axis=1))
-    sums = _over(_integral(np.where(finite, image, 0), np.float64), ranges)
-    return sums, _over(_integral(finite, np.int64), ranges)
+        sizes: NDArray[Any] = np.bincount(runs.rectangle, weights=runs.length, minlength=boxes)
+        return _sums(values, runs, boxes), sizes
+    return _sums(np.where(finite, values, 0), runs, boxes), _sums(finite, runs, boxes)
 
 
-def _integral(image: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    table = np.zeros((image.shape[0] + 1, image.shape[1] + 1), dtype)
-    np.cumsum(image, axis=1, dtype=dtype, out=table[1:, 1:])
-    # In place and row by row: a sum down the columns of a wide array is slow.
-    for row in range(1, len(table)):
-        table[row] += table[row - 1]
-    return table
-
-
-def _over(table: NDArray[Any], ranges: NDArray[np.int64]) -> NDArray[Any]:
-    x0, y0, x1, y1 = ranges.T
-    return np.asarray(table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0])
+def _sums(values: NDArray[Any], runs: Runs, boxes: int) -> NDArray[np.float64]:
+    if not len(runs.start):
+        return np.zeros(boxes)
+    # `reduceat` sums from each index to the next one, or takes one value where that is not behind it. So with
+    # starts that descend it sums the runs, and nothing but one value between them; the last end needs a value, too.
+    padded = np.zeros(len(values) + 1)
+    padded[:-1] = values
+    order = np.argsort(-runs.start, kind="stable")
+    start = runs.start[order]
+    ends = np.stack([start, start + runs.length[order]], axis=1)
+    sums = np.add.reduceat(padded, ends.ravel())[::2]
+    totals: NDArray[Any] = np.bincount(runs.rectangle[order], weights=sums, minlength=boxes)
+    return totals
 
 
 class _Rings:
@@ -113,22 +120,29 @@ class _Rings:
         self._waiting: dict[int, list[tuple[NDArray[np.int64], NDArray[Any]]]] = {}
 
     def add(
-        self, part: NDArray[Any], inner: NDArray[np.int64], outer: NDArray[np.int64], rows: NDArray[np.int64]
+        self,
+        values: NDArray[Any],
+        width: int,
+        inner: NDArray[np.int64],
+        outer: NDArray[np.int64],
+        rows: NDArray[np.int64],
     ) -> None:
-        """Take what a tile shows of the rings of the boxes in `rows`, which are in ascending order."""
-        free = np.ones(part.shape[:2], bool)
+        """Take what the (C, P) pixels of a tile show of the rings of the boxes in `rows`, in ascending order."""
+        free = np.ones((values.shape[1] // width, width), bool)
         for x0, y0, x1, y1 in inner.tolist():
             free[y0:y1, x0:x1] = False
         strips = ring_strips(inner, outer)
         sizes = (outer[:, 2:] - outer[:, :2]).prod(axis=1) - (inner[:, 2:] - inner[:, :2]).prod(axis=1)
         batches = np.unique(np.cumsum(sizes) // _BATCH, return_index=True)[1][1:]
         for batch, places in zip(np.split(rows, batches), np.split(strips, batches), strict=True):
-            index, owner = flat_indices(places, part.shape[1])
+            runs = row_runs(places.reshape(-1, 4), width)
+            index = flat_indices(runs)
             kept = free.ravel()[index]
-            owner, values = batch[owner[kept]], part.reshape(-1, part.shape[2])[index[kept]]
+            owner = np.repeat(batch[runs.rectangle // places.shape[1]], runs.length)[kept]
+            seen = values[:, index[kept]]
             whole = self._plan.single[owner]
-            self._measure(owner[whole], values[whole])
-            self._wait(owner[~whole], values[~whole])
+            self._measure(owner[whole], seen[:, whole])
+            self._wait(owner[~whole], seen[:, ~whole])
 
     def finish(self, tile: int) -> None:
         """Measure the rings of which all tiles have been seen with this one."""
@@ -136,16 +150,16 @@ class _Rings:
         if pieces:
             owner = np.concatenate([piece[0] for piece in pieces])
             order = np.argsort(owner, kind="stable")
-            self._measure(owner[order], np.concatenate([piece[1] for piece in pieces])[order])
+            self._measure(owner[order], np.concatenate([piece[1] for piece in pieces], axis=1)[:, order])
 
     def _wait(self, owner: NDArray[np.int64], values: NDArray[Any]) -> None:
         last = self._plan.last[owner]
         for tile in np.unique(last).tolist():
-            self._waiting.setdefault(tile, []).append((owner[last == tile], values[last == tile]))
+            self._waiting.setdefault(tile, []).append((owner[last == tile], values[:, last == tile]))
 
     def _measure(self, owner: NDArray[np.int64], values: NDArray[Any]) -> None:
         first = np.diff(owner, prepend=-1) > 0
         boxes, group = owner[first], np.cumsum(first) - 1
         self.pixels[boxes] = np.bincount(group, minlength=len(boxes))
-        for channel in range(values.shape[1]):
-            self.background[boxes, channel] = group_medians(values[:, channel], group, len(boxes))
+        for channel in range(len(values)):
+            self.background[boxes, channel] = group_medians(values[channel], group, len(boxes))

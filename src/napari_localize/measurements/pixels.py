@@ -84,30 +84,31 @@ def ring_strips(inner: NDArray[np.int64], outer: NDArray[np.int64]) -> NDArray[n
     return np.stack([np.stack(strip, axis=1) for strip in strips], axis=1)
 
 
-def flat_indices(strips: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """List the pixels of rectangles in an image that is read row by row.
+class Runs(NamedTuple):
+    """The rows of rectangles, one after the other, in an image that is read row by row."""
 
-    Parameters
-    ----------
-    strips : (N, K, 4)
-        ``x0, y0, x1, y1``.
-    width : int
-        Of the image.
+    rectangle: NDArray[np.int64]
+    """(R,) which one, in ascending order."""
+    start: NDArray[np.int64]
+    """(R,) where in the image the row begins."""
+    length: NDArray[np.int64]
+    """(R,) how many pixels it has, at least one."""
 
-    Returns
-    -------
-    index, owner : (P,) int64
-        Of each pixel: where it lies, and the row of `strips` that it belongs to, in ascending order.
-    """
-    x0, y0, x1, y1 = strips.reshape(-1, 4).T
+
+def row_runs(rectangles: NDArray[np.int64], width: int) -> Runs:
+    """List the rows of ``x0, y0, x1, y1`` rectangles in an image of some width; those without pixels have none."""
+    x0, y0, x1, y1 = rectangles.T
     rows = np.where(x1 > x0, np.maximum(y1 - y0, 0), 0)
-    strip = np.repeat(np.arange(len(rows)), rows)
-    starts = (y0[strip] + _counted(rows)) * width + x0[strip]
-    lengths = (x1 - x0)[strip]
-    before = np.cumsum(lengths) - lengths
-    index = np.repeat(starts - before, lengths)
+    rectangle = np.repeat(np.arange(len(rows)), rows)
+    return Runs(rectangle, (y0[rectangle] + _counted(rows)) * width + x0[rectangle], (x1 - x0)[rectangle])
+
+
+def flat_indices(runs: Runs) -> NDArray[np.int64]:
+    """Return where the pixels of the runs lie in the image, one after the other."""
+    before = np.cumsum(runs.length) - runs.length
+    index = np.repeat(runs.start - before, runs.length)
     index += np.arange(len(index))
-    return index, np.repeat(strip // strips.shape[1], lengths)
+    return index
 
 
 def _counted(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -92,9 +92,11 @@ class Measurements:
             # Boxes have single precision: rounded, their sizes are 12.3 and not 12.299999713897705.
             lengths = {str(name): _LENGTH.match(str(name)) for name in self.objects}
             table = self.objects.round({name: _DIGITS[found[2]] for name, found in lengths.items() if found})
-            table.to_csv(stack.enter_context(atomic_path(objects, overwrite=overwrite)), index=False)
-            if planes is not None:
-                self.planes.to_csv(stack.enter_context(atomic_path(planes, overwrite=overwrite)), index=False)
+            pairs = [(table, objects)] if planes is None else [(table, objects), (self.planes, planes)]
+            for frame, target in pairs:
+                path = stack.enter_context(atomic_path(target, overwrite=overwrite))
+                # A file name need not be text.
+                frame.to_csv(path, index=False, encoding="utf-8", errors="backslashreplace")
 
 
 def tables(parts: Iterable[MeasuredPlane]) -> Measurements:
