@@ -85,7 +85,8 @@ class BoxRows:
     @classmethod
     def empty(cls) -> Self:
         """No boxes."""
-        return cls(**{name: np.zeros((0, 4) if name == "boxes" else 0, kind) for name, kind in COLUMNS.items()})
+        columns: dict[str, Any] = {n: np.zeros((0, 4) if n == "boxes" else 0, kind) for n, kind in COLUMNS.items()}
+        return cls(**columns)
 
     @classmethod
     def from_boxes(cls, boxes: Mapping[int, Box]) -> Self:
@@ -125,6 +126,22 @@ class BoxRows:
             class_names=found.class_names,
             origin_names=tuple(str(name) for name in origin_names),
         )
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[BoxRows]) -> Self:
+        """Join boxes with ids that differ."""
+        parts = list(parts)
+        names: dict[str, dict[Any, int]] = {"plane_indices": {}, "class_names": {}, "origin_names": {}}
+        columns: dict[str, list[NDArray[Any]]] = {name: [getattr(cls.empty(), name)] for name in COLUMNS}
+        for part in parts:
+            for column, kind in (("planes", "plane_indices"), ("labels", "class_names"), ("origins", "origin_names")):
+                codes = [names[kind].setdefault(name, len(names[kind])) for name in getattr(part, kind)]
+                columns[column].append(np.array(codes or [0], COLUMNS[column])[getattr(part, column)])
+            for column in ("ids", "boxes", "scores", "states"):
+                columns[column].append(getattr(part, column))
+        joined: dict[str, Any] = {name: np.concatenate(values) for name, values in columns.items()}
+        joined.update({kind: tuple(codes) for kind, codes in names.items()})
+        return cls(**joined)
 
     def __len__(self) -> int:
         return len(self.ids)

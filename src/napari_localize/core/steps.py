@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from napari_localize.core.boxes import BoxRows, PlaneIndex
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 LIMIT = 1000
 """Steps that are kept in memory; the oldest goes first."""
+
+MOST_ROWS = 4_000_000
+"""Boxes in the steps that are kept in memory, some 400 MB."""
 
 Classes = dict[str, str]
 """Colour by class name, in the order of the class list."""
@@ -118,6 +122,8 @@ class History:
         self._done.append(step)
         self._undone.clear()
         del self._done[:-LIMIT]
+        while len(self._done) > 1 and sum(len(one.before) + len(one.after) for one in self._done) > MOST_ROWS:
+            del self._done[0]
 
     def undo(self) -> Step | None:
         """Return the step to take back, or None."""

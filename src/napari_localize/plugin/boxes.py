@@ -6,14 +6,19 @@ import math
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from app_model.types import KeyCode, KeyMod
 from psygnal import Signal
 
+from napari_localize.core.boxes import Box, BoxRows
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
-from napari_localize.plugin.history import Box, Finished, Step
-from napari_localize.plugin.layers import METADATA, MOST_BOXES
+from napari_localize.core.steps import Areas, Finished, Step
+from napari_localize.core.table import BoxTable
+from napari_localize.core.window import View, choose
+from napari_localize.plugin.layers import METADATA
 from napari_localize.plugin.mirror import (
+    Kept,
     click_side,
     drawn_class,
     in_use,
@@ -26,11 +31,15 @@ from napari_localize.plugin.rows import Rows, find_edit, read_rows
 from napari_localize.plugin.timer import single_shot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from napari.layers import Shapes
+    from numpy.typing import NDArray
 
-    from napari_localize.plugin.table import Changes, Count, Region
+    from napari_localize.core.table import Count, Region
+
+MOST_SHAPES = 800
+"""Up to so many boxes are all shapes of the layer, more are shapes where a person looks."""
 
 _DEBOUNCE_MS = 15
 _UNDO_KEYS = (KeyMod.CtrlCmd | KeyCode.KeyZ, KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ)
@@ -49,8 +58,8 @@ def box_layer(layer: Shapes) -> BoxLayer:
 class BoxLayer:
     """The boxes of one Shapes layer, 2-D or with planes along leading axes.
 
-    The layer shows those boxes that pass the filter; this object knows all. Whatever a person does with
-    napari's tools is found by comparing the layer with the table, shortly after any event or when
+    The layer shows those boxes that pass the filter, of very many those in view; this object knows all.
+    Whatever a person does with napari's tools is found by comparing the layer with the table, shortly after any event or when
     `reconcile` is called, and becomes one step that can be undone. Get it by `box_layer(layer)`.
 
     A plane is given by its index, a tuple of ints along the leading axes: ``()`` in a 2-D layer.
@@ -60,6 +69,8 @@ class BoxLayer:
     """Boxes, classes, finished planes, the filter or the history are no longer what they were."""
     selection_changed = Signal()
     """Other boxes are selected."""
+    drawn_changed = Signal()
+    """Other boxes are shapes of the layer."""
     stepped = Signal(Step, str)
     """A step was taken back ("Undid ...") or again ("Redid ...")."""
 
@@ -70,8 +81,12 @@ class BoxLayer:
         self._dirty = False
         self._applying = False
         self._timer: Any = None
+        self._view: View | None = None
+        self._pinned: set[int] = set()
+        self._drawn = np.zeros(0, np.int64)
         rows = read_rows(layer)
         self._table, ids = take_over(layer.metadata.get(METADATA, {}), rows)
+        self._kept = Kept(self._table, self._drawn)
         self._last = rows
         self._write(rows, ids)
         layer.events.data.connect(self._on_event)
@@ -104,6 +119,22 @@ class BoxLayer:
     def finished(self) -> Finished:
         """Indices of the planes that a person has finished."""
         return self._table.finished
+
+    @property
+    def areas(self) -> Areas:
+        """Rectangles that a person has finished, or wants to be left out."""
+        return self._table.areas
+
+    @property
+    def table(self) -> BoxTable:
+        """All boxes, shown or not; to be read. Edits go through this object."""
+        self.reconcile()
+        return self._table
+
+    @property
+    def drawn(self) -> NDArray[np.int64]:
+        """(N,) ids of the boxes that are shapes of the layer."""
+        return self._drawn
 
     @property
     def filter(self) -> tuple[float, tuple[float, float]]:
@@ -144,7 +175,7 @@ class BoxLayer:
     def planes(self) -> list[tuple[int, ...]]:
         """Return the indices of planes that have boxes, shown or not, or are finished."""
         self.reconcile()
-        return sorted({box.plane for box in self._table.boxes.values()} | self._table.finished)
+        return self._table.planes()
 
     def counts(self, plane: tuple[int, ...] | None = None) -> dict[str, Count]:
         """Count the boxes shown per class, of one plane or of all, and how many a person has approved."""
@@ -185,15 +216,20 @@ class BoxLayer:
         return self._table.by_plane(states)
 
     def shown(self, plane: tuple[int, ...] | None = None) -> dict[int, Box]:
-        """Return the shown boxes by id, of one plane or of all."""
+        """Return the boxes to be seen by id, of one plane or of all."""
         self.reconcile()
-        return dict(self._table.shown(plane))
+        return dict(self._table.shown(plane).items())
+
+    def number_of_guesses(self, plane: tuple[int, ...] | None = None) -> int:
+        """Count the proposals to be seen, of one plane or of all."""
+        self.reconcile()
+        return len(self._table.guesses(plane))
 
     @property
     def not_drawn(self) -> int:
-        """How many shown boxes, the least sure ones, are not in the layer because napari would stand still."""
+        """How many boxes to be seen are not shapes of the layer, because napari would stand still."""
         self.reconcile()
-        return sum(1 for _ in self._table.shown()) - len(self._last)
+        return int(np.count_nonzero(self._table.showing())) - len(self._drawn)
 
     def least_certain(self, plane: tuple[int, ...], after: int | None = None, step: int = 1) -> int | None:
         """Return the proposal in the layer with the next lowest score on a plane, or None at the end.
@@ -208,18 +244,20 @@ class BoxLayer:
             1 for the next, -1 for the one before.
         """
         self.reconcile()
-        order = sorted((box.score or 0.0, key) for key, box in self._drawn_guesses(plane))
-        start = self._table.boxes.get(after) if after is not None else None
+        table = self._table.boxes
+        rows = table.rows(self._table.guesses(plane))
+        scores, ids = np.nan_to_num(table.scores[rows]), table.ids[rows]
+        start = table.get(after) if after is not None else None
         if after is None or start is None or start.plane != plane:
-            return order[0][1] if order and step > 0 else None
-        here = (start.score or 0.0, after)
-        ahead = [at for at in order if (at > here if step > 0 else at < here)]
-        return (ahead[0] if step > 0 else ahead[-1])[1] if ahead else None
-
-    def _drawn_guesses(self, plane: tuple[int, ...] | None) -> Iterator[tuple[int, Box]]:
-        """Yield the proposals that are really in the layer: nobody can judge what is not drawn."""
-        drawn = set(self._last.ids)
-        return ((key, box) for key, box in self._table.shown(plane) if key in drawn and box.state == "proposed")
+            if step < 0:
+                return None
+            ahead = np.ones(len(rows), bool)
+        else:
+            score = start.score or 0.0
+            further = (scores > score) if step > 0 else (scores < score)
+            ahead = further | ((scores == score) & ((ids > after) if step > 0 else (ids < after)))
+        order = np.lexsort((ids[ahead], scores[ahead]))
+        return int(ids[ahead][order[0 if step > 0 else -1]]) if len(order) else None
 
     # Selection
 
@@ -230,13 +268,19 @@ class BoxLayer:
         ids = self._last.ids
         return [ids[row] for row in sorted(self.layer.selected_data) if row < len(ids)]
 
-    def select(self, ids: Iterable[int]) -> None:
-        """Select boxes that are shown."""
-        self.reconcile()
-        self._select_rows(set(ids))
+    def selected_on(self, plane: tuple[int, ...]) -> list[int]:
+        """Return the ids of the selected boxes that lie on a plane."""
+        boxes = ((key, self._table.boxes.get(key)) for key in self.selected_ids)
+        return [key for key, box in boxes if box is not None and box.plane == plane]
 
-    def _select_rows(self, ids: set[int]) -> None:
-        rows = {row for row, key in enumerate(self._last.ids) if key in ids}
+    def select(self, ids: Iterable[int]) -> None:
+        """Select boxes that are shown; those that are no shapes yet become some."""
+        self.reconcile()
+        wanted = set(ids)
+        if not wanted <= set(self._last.ids):
+            self._pinned = wanted
+            self._sync()
+        rows = {row for row, key in enumerate(self._last.ids) if key in wanted}
         if rows != set(self.layer.selected_data):
             self.layer.selected_data = rows
 
@@ -244,41 +288,56 @@ class BoxLayer:
 
     def accept(self, ids: Iterable[int]) -> None:
         """Accept boxes."""
-        self._edit("accept", self._table.accepting, ids)
+        self.reconcile()
+        self._commit(self._table.accept(ids))
 
     def reject(self, ids: Iterable[int]) -> None:
         """Reject boxes: those of a model are kept, hidden, as knowledge; those of a person go."""
-        self._edit("reject", self._table.rejecting, ids)
+        self.reconcile()
+        self._commit(self._table.reject(ids))
 
     def delete(self, ids: Iterable[int]) -> None:
         """Delete boxes; a box of a model stays known as rejected until it is deleted again."""
-        self._edit("delete", self._table.deleting, ids)
+        self.reconcile()
+        self._commit(self._table.delete(ids))
 
     def set_class(self, ids: Iterable[int], label: str) -> None:
         """Give boxes another class."""
-        self._edit("change class of", lambda keys: self._table.classing(keys, label), ids)
+        self.reconcile()
+        self._commit(self._table.set_class(ids, label))
 
     def accept_shown(self, plane: tuple[int, ...] | None = None) -> None:
-        """Accept every box that is in the layer, of one plane or of all."""
+        """Accept every guess to be seen, as a box or as a dot, of one plane or of all."""
         self.reconcile()
-        self.accept([key for key, _ in self._drawn_guesses(plane)])
+        self.accept(self._table.guesses(plane))
 
-    def _edit(self, verb: str, change: Any, ids: Iterable[int]) -> None:
+    def guesses_in_view(self) -> NDArray[np.int64]:
+        """Return the ids of the guesses whose middle is in view; all of them where nothing is known of a view."""
         self.reconcile()
-        changes: Changes = change(list(ids))
-        number = len(changes)
-        self._commit(self._table.edit(f"{verb} {number} box{'es' * (number > 1)}", changes))
+        table, view = self._table.boxes, self._view
+        ids = self._table.guesses(None if view is None else view.plane)
+        if view is None:
+            return ids
+        corners = table.boxes[table.rows(ids)]
+        x, y = (corners[:, 0] + corners[:, 2]) / 2, (corners[:, 1] + corners[:, 3]) / 2
+        y0, y1, x0, x1 = view.rectangle
+        return ids[(y >= y0) & (y <= y1) & (x >= x0) & (x <= x1)]
+
+    def set_areas(self, areas: Areas, text: str) -> None:
+        """Declare rectangles finished, or to be left out."""
+        self.reconcile()
+        self._commit(self._table.edit(text, areas=areas))
 
     def finish(self, plane: tuple[int, ...]) -> None:
-        """Declare that everything on a plane is right: what is in the layer there is accepted."""
+        """Declare that everything on a plane is right: the guesses to be seen there are accepted."""
         self.reconcile()
-        changes = self._table.accepting(key for key, _ in self._drawn_guesses(plane))
-        self._commit(self._table.edit("finish the plane", changes, finished=self.finished | {plane}))
+        put = self._table.accepting(self._table.guesses(plane))
+        self._commit(self._table.edit("finish the plane", put, finished=self.finished | {plane}))
 
     def unfinish(self, plane: tuple[int, ...]) -> None:
         """Take a plane back into work; its boxes stay as they are."""
         self.reconcile()
-        self._commit(self._table.edit("take the plane back into work", {}, finished=self.finished - {plane}))
+        self._commit(self._table.edit("take the plane back into work", finished=self.finished - {plane}))
 
     def add_class(self, name: str, color: str | None = None) -> None:
         """Add a class; raises UserError when the name is empty or taken."""
@@ -404,6 +463,17 @@ class BoxLayer:
         with layer.block_update_properties():
             layer.current_edge_width = width
 
+    def look_at(self, view: View | None) -> None:
+        """Make shapes of the boxes where a person looks; needed only when they are too many for all to be shapes."""
+        if view == self._view:
+            return
+        moved = view is None or self._view is None or view.plane != self._view.plane
+        self._view = view
+        if moved:
+            self._pinned.clear()
+        if self.not_drawn or len(self._drawn) > MOST_SHAPES:
+            self._sync()
+
     # Keeping the layer and the table in step
 
     def reconcile(self) -> None:
@@ -413,10 +483,12 @@ class BoxLayer:
             return
         rows = read_rows(layer)
         edit = find_edit(rows, self._last, self._table, self.next_class, click_side(layer))
-        self._table.edit(edit.text, edit.changes)
+        put, removed = self._table.deleting(edit.gone)
+        changes = BoxRows.concatenate([BoxRows.from_boxes(edit.changes), put])
+        step = self._table.edit(edit.text, changes, removed)
         self._write(rows, edit.ids)
         self._dirty = False
-        if edit.changes:
+        if step is not None:
             self.changed.emit()
 
     def close(self) -> None:
@@ -470,14 +542,21 @@ class BoxLayer:
 
     def _write(self, rows: Rows, ids: list[int]) -> None:
         layer, table, next_class = self.layer, self._table, self.next_class
+        chosen = [ids[row] for row in layer.selected_data if row < len(ids)]
+        pinned = np.array(sorted(self._pinned.union(chosen)), np.int64)
+        drawn = choose(table, self._view, MOST_SHAPES, pinned, self._drawn)
+        wanted = dict(table.boxes.take(table.boxes.rows(drawn)).items())
         self._applying = True
         try:
-            drawn = table.drawn(MOST_BOXES)
-            write_rows(layer, rows, ids, drawn, table.classes, self._line_width, next_class, self._last)
+            write_rows(layer, rows, ids, wanted, table.classes, self._line_width, next_class, self._last)
             self._last = read_rows(layer)
         finally:
             self._applying = False
-        save_metadata(layer, table, drawn)
+        different = not np.array_equal(drawn, self._drawn)
+        self._drawn = self._kept.drawn = drawn
+        save_metadata(layer, table, self._kept)
+        if different:
+            self.drawn_changed.emit()
 
 
 def _bind_undo(layer: Shapes) -> None:

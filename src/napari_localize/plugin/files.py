@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
+from napari_localize.core.boxes import BoxRows
+from napari_localize.core.colors import STATE_FACES, class_colors
 from napari_localize.core.detections import STATES, Detections
-from napari_localize.plugin.colors import STATE_FACES, class_colors
 from napari_localize.plugin.layers import METADATA, MOST_BOXES, box_layer_kwargs, boxes_to_vertices, usual_axes
 from napari_localize.plugin.mirror import take_over
 from napari_localize.plugin.rows import rows_of
@@ -43,8 +44,7 @@ def to_annotations(data: Sequence[Any], meta: Mapping[str, Any]) -> Annotations:
     name = image.get("file") or image.get("name") or str(meta.get("name", "image"))
     planes: dict[str, Detections] = {}
     reviewed = []
-    indices = {box.plane for box in table.boxes.values()} | table.finished | ({()} if ndim == 2 else set())
-    for index in sorted(indices):
+    for index in sorted({*table.planes(), *([()] if ndim == 2 else [])}):
         if files:
             key = files[index[0]] if index[0] < len(files) else f"{name}#{index[0]}"
         else:
@@ -111,10 +111,7 @@ def _layer(
         part = annotations[plane]
         labels = [part.class_names[label] for label in part.labels.tolist()]
         hidden = part.states == "rejected"
-        for row in np.flatnonzero(hidden).tolist():
-            score = float(part.scores[row])
-            box = (list(index), part.boxes[row].tolist(), labels[row], None if np.isnan(score) else score)
-            kept.append([int(ids[row]), *box, str(part.origins[row]), "rejected"])
+        kept.append(BoxRows.from_detections(index, part[hidden], ids[hidden]))
         shown = part.boxes[~hidden]
         vertices.append(boxes_to_vertices(shown, np.tile(np.array(index, np.float32), (len(shown), 1))))
         columns["class"] += [label for label, out in zip(labels, hidden.tolist(), strict=True) if not out]
@@ -125,7 +122,7 @@ def _layer(
         "classes": list(names),
         "colors": colors,
         "finished": [list(index) for index, plane in planes.items() if plane in annotations.reviewed],
-        "kept": kept,
+        "kept": BoxRows.concatenate(kept),
     }
     meta = {**box_layer_kwargs(names[0]), "name": name, "metadata": {METADATA: metadata}}
     if columns["id"]:

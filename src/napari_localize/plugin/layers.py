@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_localize.core.colors import STATE_FACES
 from napari_localize.core.errors import UserError
-from napari_localize.plugin.colors import STATE_FACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

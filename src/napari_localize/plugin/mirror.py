@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_localize.core.boxes import Box, BoxRows, PlaneIndex
+from napari_localize.core.colors import STATE_FACES, class_colors
 from napari_localize.core.detections import HUMAN
-from napari_localize.plugin.colors import STATE_FACES, class_colors
-from napari_localize.plugin.history import Box, Classes
+from napari_localize.core.steps import Area, Classes
+from napari_localize.core.table import BoxTable
 from napari_localize.plugin.layers import COLUMNS, METADATA, boxes_to_vertices, default_features
 from napari_localize.plugin.rows import NEW, Rows
-from napari_localize.plugin.table import BoxTable
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari.layers import Shapes
     from numpy.typing import NDArray
@@ -61,10 +62,7 @@ def write_rows(
     last : Rows
         What the layer held before, to find the features of other plugins again.
     """
-    fits = [
-        key != NEW and key in wanted and bool(rows.exact[row]) and _same_place(rows, row, wanted[key])
-        for row, key in enumerate(ids)
-    ]
+    fits = _in_place(rows, ids, wanted)
     chosen = set(layer.selected_data)
     selected = {key for row, key in enumerate(ids) if row in chosen and key != NEW}
     kept = [key for key, fit in zip(ids, fits, strict=True) if fit]
@@ -92,8 +90,17 @@ def write_rows(
         layer.selected_data = {row for row, key in enumerate(order) if key in selected}
 
 
-def _same_place(rows: Rows, row: int, box: Box) -> bool:
-    return rows.plane(row) == box.plane and bool(np.abs(rows.boxes[row] - np.array(box.xyxy, np.float32)).max() < _SAME)
+def _in_place(rows: Rows, ids: Sequence[int], wanted: Mapping[int, Box]) -> list[bool]:
+    """Return for each shape whether it is a box that is wanted, where that lies."""
+    boxes = [wanted.get(key) if key != NEW else None for key in ids]
+    there = [row for row, box in enumerate(boxes) if box is not None]
+    fits = np.zeros(len(boxes), bool)
+    found = [boxes[row] for row in there]
+    corners = np.array([box.xyxy for box in found if box], np.float32).reshape(-1, 4)
+    planes = np.array([box.plane for box in found if box], np.int64).reshape(len(there), rows.indices.shape[1])
+    same = (np.abs(rows.boxes[there] - corners) < _SAME).all(axis=1) & (rows.indices[there] == planes).all(axis=1)
+    fits[there] = same & rows.exact[there]
+    return [bool(fit) for fit in fits]
 
 
 def _align(layer: Shapes, ids: Sequence[int], last: Rows) -> None:
@@ -193,15 +200,32 @@ def rgba(color: str) -> NDArray[np.float32]:
     return np.array([*(int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)), 1.0], np.float32)
 
 
-def save_metadata(layer: Shapes, table: BoxTable, drawn: Container[int]) -> None:
+class Kept:
+    """The boxes that belong to a layer and are not among its shapes, looked up when somebody asks.
+
+    It lies in the layer's metadata, so that a copy of the layer and a file written from it have all boxes.
+    """
+
+    def __init__(self, table: BoxTable, drawn: NDArray[np.int64]) -> None:
+        self._table = table
+        self.drawn = drawn
+        """(N,) ids of the boxes that are shapes of the layer."""
+
+    def rows(self) -> BoxRows:
+        """Return the boxes; guesses that the filter hides are not among them."""
+        return self._table.boxes.take(self._table.passing() & ~np.isin(self._table.boxes.ids, self.drawn))
+
+    def __deepcopy__(self, memo: Any) -> BoxRows:
+        """Return the boxes as they are now."""
+        return self.rows()
+
+
+def save_metadata(layer: Shapes, table: BoxTable, kept: Kept) -> None:
     """Note in the layer's metadata what its shapes cannot say.
 
-    Classes with colours and the finished planes; the boxes that pass the filter and are not among those drawn
-    (``kept``), so that a copy of the layer and a file written from it have them; and how many proposals the
-    filter hides.
+    Classes with colours, the finished planes and areas; the boxes that pass the filter and are not among those
+    drawn; and how many proposals the filter hides.
     """
-    hidden = [(key, box) for key, box in table.boxes.items() if key not in drawn]
-    kept = [[key, *box] for key, box in hidden if table.passes(box)]
     old = layer.metadata.get(METADATA, {})
     # A new object each time: copies of the layer share the old one.
     new = {
@@ -209,8 +233,9 @@ def save_metadata(layer: Shapes, table: BoxTable, drawn: Container[int]) -> None
         "classes": list(table.classes),
         "colors": dict(table.classes),
         "finished": sorted(list(plane) for plane in table.finished),
+        "areas": sorted([list(area.plane), list(area.xyxy), area.kind] for area in table.areas),
         "kept": kept,
-        "filter": {"min_score": table.min_score, "hidden_proposals": len(hidden) - len(kept)},
+        "filter": {"min_score": table.min_score, "hidden_proposals": int((~table.passing()).sum())},
     }
     if new != old:
         layer.metadata[METADATA] = new
@@ -234,20 +259,31 @@ def take_over(metadata: Mapping[str, Any], rows: Rows) -> tuple[BoxTable, list[i
         Which box each shape is; `NEW` for shapes without an area.
     """
     names = list(metadata.get("classes", ())) or (["object"] if not any(rows.labels) else [])
-    finished = frozenset(tuple(int(i) for i in plane) for plane in metadata.get("finished", ()))
-    table = BoxTable(class_colors(names, metadata.get("colors")), finished)
-    table.load({int(key): _box(values) for key, *values in metadata.get("kept", ())})
+    finished = frozenset(_plane(plane) for plane in metadata.get("finished", ()))
+    areas = frozenset(Area(_plane(plane), tuple(xyxy), kind) for plane, xyxy, kind in metadata.get("areas", ()))
+    table = BoxTable(class_colors(names, metadata.get("colors")), finished, areas)
+    kept = metadata.get("kept")
+    if kept is not None:
+        table.load(kept.rows() if isinstance(kept, Kept) else kept)
     ids = [NEW] * len(rows)
+    found: dict[int, Box] = {}
+    default = next(iter(table.classes), "object")
     fine = [row for row in range(len(rows)) if rows.has_area(row)]
     for row in fine:
-        if rows.ids[row] != NEW and rows.ids[row] not in table.boxes:
-            ids[row] = rows.ids[row]
-            table.load({ids[row]: _from_row(rows, row, next(iter(table.classes), "object"))})
-    for row in fine:
-        if ids[row] == NEW:
-            ids[row] = table.new_id()
-            table.load({ids[row]: _from_row(rows, row, next(iter(table.classes), "object"))})
+        key = rows.ids[row]
+        if key != NEW and key not in table.boxes and key not in found:
+            ids[row] = key
+            found[key] = _from_row(rows, row, default)
+    table.load(BoxRows.from_boxes(found))
+    new = [row for row in fine if ids[row] == NEW]
+    for row, key in zip(new, table.new_ids(len(new)).tolist(), strict=True):
+        ids[row] = key
+    table.load(BoxRows.from_boxes({ids[row]: _from_row(rows, row, default) for row in new}))
     return table, ids
+
+
+def _plane(values: Sequence[Any]) -> PlaneIndex:
+    return tuple(int(i) for i in values)
 
 
 def _from_row(rows: Rows, row: int, default_class: str) -> Box:
@@ -255,9 +291,3 @@ def _from_row(rows: Rows, row: int, default_class: str) -> Box:
     origin = rows.origins[row] or ("" if score is not None else HUMAN)
     state = rows.states[row] or ("added" if origin == HUMAN else "proposed")
     return Box(rows.plane(row), rows.xyxy(row), rows.labels[row] or default_class, score, origin, state)
-
-
-def _box(values: Sequence[Any]) -> Box:
-    plane, xyxy, label, score, origin, state = values
-    x0, y0, x1, y1 = (float(value) for value in xyxy)
-    return Box(tuple(int(i) for i in plane), (x0, y0, x1, y1), label, score, origin, state)

@@ -12,9 +12,9 @@ import numpy as np
 
 from napari_localize.core.annotations import plane_name
 from napari_localize.core.detections import Detections
+from napari_localize.core.table import APPROVED
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import image_planes, is_box_layer, transform_of
-from napari_localize.plugin.table import APPROVED
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_localize.core.boxes import Box
 from napari_localize.core.detections import HUMAN, STATES
-from napari_localize.plugin.history import Box
+from napari_localize.core.table import BoxTable
 from napari_localize.plugin.layers import COLUMNS, vertices_to_boxes
-from napari_localize.plugin.table import BoxTable, Changes, edited_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,14 +162,17 @@ class Edit:
     ----------
     ids : list of int
         Which box each shape is by now; `NEW` for shapes that are to be taken out again.
-    changes : dict of int to Box or None
-        The boxes as they are by now.
+    changes : dict of int to Box
+        Boxes that were added or changed, as they are by now.
+    gone : list of int
+        Boxes that are no longer in the layer.
     text : str
         What was done, for the history.
     """
 
     ids: list[int]
-    changes: Changes = field(default_factory=dict)
+    changes: dict[int, Box] = field(default_factory=dict)
+    gone: list[int] = field(default_factory=list)
     text: str = ""
 
 
@@ -200,6 +203,8 @@ def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str, click
             added += 1
             continue
         was = before[key]
+        if _untouched(rows, row, last, was):
+            continue
         new = old = table.boxes.get(key) or _box_of(last, was, default_class)
         if rows.ids[row] == key:
             new = _with_features(new, rows, row, last, was)
@@ -210,10 +215,20 @@ def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str, click
             moved += 1
         if new is not old:
             edit.changes[key] = new
-    gone = set(last.ids).difference(edit.ids)
-    edit.changes.update(table.deleting(gone))
-    edit.text = _describe(("add", added), ("move", moved), ("change", changed), ("delete", len(gone)))
+    edit.gone = sorted(set(last.ids).difference(edit.ids))
+    edit.text = _describe(("add", added), ("move", moved), ("change", changed), ("delete", len(edit.gone)))
     return edit
+
+
+def _untouched(rows: Rows, row: int, last: Rows, was: int) -> bool:
+    """Whether a shape and its features are as they were read last."""
+    columns = ("labels", "states", "scores")
+    return rows.key(row) == last.key(was) and all(getattr(rows, c)[row] == getattr(last, c)[was] for c in columns)
+
+
+def edited_state(box: Box) -> str:
+    """State of a box after a person has changed it."""
+    return "added" if box.origin == HUMAN else "edited"
 
 
 def _meant(sides: tuple[float, float], click: float) -> bool:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_localize.plugin.table import Count
+from napari_localize.core.table import Count
 
 COLOR, NAME, KEY, SHOWN, ACCEPTED = range(5)
 _HEADS = ("", "Class", "Key", "Shown", "Accepted")

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_localize.plugin.history import Box
+from napari_localize.core.boxes import Box
 from napari_localize.widgets._parts import SPACING, row
 
 if TYPE_CHECKING:

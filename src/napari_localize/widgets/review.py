@@ -12,8 +12,8 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QInputDialog, QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_localize.core.errors import UserError
+from napari_localize.core.steps import Step
 from napari_localize.plugin.boxes import BoxLayer, box_layer
-from napari_localize.plugin.history import Step
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.mirror import in_use
 from napari_localize.plugin.pairs import lay_on_images, pair
@@ -210,7 +210,7 @@ class ReviewWidget(Dock):
         )
         self.classes.show_classes(boxes.classes, boxes.counts(here), boxes.next_class)
         chosen = [box for box in map(boxes.get, self._selected(boxes)) if box is not None]
-        guesses = sum(box.state == "proposed" for box in boxes.shown(here).values())
+        guesses = boxes.number_of_guesses(here)
         self.judge.show_boxes(chosen, boxes.classes, guesses, str(boxes.layer.mode) == "add_rectangle")
         texts = (boxes.undo_text, boxes.redo_text)
         for widget, text, tip in zip((self.undo_button, self.redo_button), texts, self._undo_tips, strict=True):
@@ -236,8 +236,7 @@ class ReviewWidget(Dock):
 
     def _selected(self, boxes: BoxLayer) -> list[int]:
         """Return the ids of the selected boxes on the plane in view."""
-        here = boxes.shown(self._here(boxes))
-        return [key for key in boxes.selected_ids if key in here]
+        return boxes.selected_on(self._here(boxes))
 
     # What the buttons and keys do
 
@@ -429,5 +428,5 @@ class ReviewWidget(Dock):
 
 
 def _no_guesses(boxes: BoxLayer) -> str:
-    others = sum(box.state == "proposed" for box in boxes.shown().values())
+    others = boxes.number_of_guesses()
     return "No guesses are left on this plane" + (f", {others} on others: press K." if others else ".")

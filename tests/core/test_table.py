@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_localize.core.boxes import Box, BoxRows
+from napari_localize.core.colors import CLASS_COLORS, class_colors
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
-from napari_localize.plugin.colors import CLASS_COLORS, class_colors
-from napari_localize.plugin.history import Box, History, Step
-from napari_localize.plugin.table import BoxTable, overlapping
+from napari_localize.core.overlap import overlapping
+from napari_localize.core.steps import Area, History, Step
+from napari_localize.core.table import BoxTable
 
 
 def box(x=0, state="proposed", label="a", score=0.5, origin="model@1", plane=(), size=10):
@@ -18,7 +20,7 @@ def box(x=0, state="proposed", label="a", score=0.5, origin="model@1", plane=(),
 
 def table_of(*boxes):
     table = BoxTable(class_colors(("a", "b")))
-    table.load(dict(enumerate(boxes, start=1)))
+    table.load(BoxRows.from_boxes(dict(enumerate(boxes, start=1))))
     return table
 
 
@@ -28,37 +30,49 @@ def found(*starts, score=0.5, label=0):
 
 
 def test_what_a_person_does_to_a_box_of_a_model_and_to_one_of_their_own():
-    table = table_of(box(), box(20, "added"))
-    assert table.accepting([1, 2]) == {1: box(state="accepted")}
-    assert table.rejecting([1, 2]) == {1: box(state="rejected"), 2: None}
-    assert table.deleting([1, 2]) == {1: box(state="rejected"), 2: None}
-    assert table.classing([1, 2], "b") == {
+    def after(action):
+        table = table_of(box(), box(20, "added"))
+        action(table)
+        return dict(table.boxes)
+
+    assert after(lambda table: table.accept([1, 2])) == {1: box(state="accepted"), 2: box(20, "added")}
+    assert after(lambda table: table.reject([1, 2])) == {1: box(state="rejected")}
+    assert after(lambda table: table.delete([1, 2])) == {1: box(state="rejected")}
+    assert after(lambda table: table.set_class([1, 2], "b")) == {
         1: box(state="edited", label="b"),
         2: box(20, "added", label="b"),
     }
-    assert table.classing([1], "a") == {}
+    assert table_of(box()).set_class([1], "a") is None
 
 
 def test_a_rejected_box_comes_back_or_goes_for_good():
     table = table_of(box(state="rejected"))
-    assert table.accepting([1]) == {1: box(state="accepted")}
-    assert table.deleting([1]) == {1: None}
-    assert table.rejecting([1]) == {1: box(state="rejected")}
-    assert table.edit("reject", table.rejecting([1])) is None
+    assert table.reject([1]) is None
+    table.accept([1])
+    assert dict(table.boxes) == {1: box(state="accepted")}
+    table.undo()
+    table.delete([1])
+    assert not table.boxes
+
+
+def test_steps_say_how_many_boxes_they_change():
+    table = table_of(box(), box(20), box(40, "accepted"))
+    assert table.accept([1, 2, 3]).text == "accept 2 boxes"
+    assert table.delete([3]).text == "delete 1 box"
 
 
 def test_only_guesses_are_filtered():
     table = table_of(*(box(state=state, score=0.2) for state in ("proposed", "accepted", "edited", "added")))
     table.min_score = 0.5
-    assert [key for key, _ in table.shown()] == [2, 3, 4]
+    assert sorted(table.shown().ids) == [2, 3, 4]
     table.min_score, table.diameter_range = 0.0, (15, 50)
-    assert [key for key, _ in table.shown()] == [2, 3, 4]
+    assert sorted(table.shown().ids) == [2, 3, 4]
 
 
 def test_a_score_at_the_limit_passes_though_it_was_rounded():
     table = table_of(box(score=float(np.float32(0.7))))
     table.min_score = 0.7
-    assert len(list(table.shown())) == 1
+    assert len(table.shown()) == 1
 
 
 def test_counts_and_detections():
@@ -111,8 +125,8 @@ def test_streamed_boxes_are_added_and_the_same_box_keeps_its_id():
 
 def test_a_run_makes_redo_impossible_but_not_undo():
     table = table_of(box(), box(100))
-    table.edit("accept", table.accepting([1]))
-    table.edit("accept", table.accepting([2]))
+    table.accept([1])
+    table.accept([2])
     table.undo()
     table.propose({(): found(300)}, "m@2", replace=True, region=None)
     assert table.redo() is None
@@ -177,6 +191,71 @@ def test_colours_stay_apart_and_stay_the_same():
     assert class_colors([*names, "more"], colors) | colors == class_colors([*names, "more"], colors)
 
 
+def test_finished_areas_are_a_step_like_any_other():
+    table = table_of(box())
+    area = Area((), (0, 0, 50, 50), "reviewed")
+    step = table.edit("finish a rectangle", areas=frozenset({area}))
+    assert step.planes == {()}
+    table.undo()
+    assert not table.areas
+    table.redo()
+    assert table.areas == {area}
+
+
+class Recorder:
+    """Keeps boxes by nothing but the changes that it is told."""
+
+    def __init__(self, table):
+        self.boxes, self.steps = dict(table.boxes), []
+        table.journal = self
+
+    def record(self, change):
+        self.steps.append((change.action, change.step is not None))
+        for key in change.removed.tolist():
+            self.boxes.pop(key, None)
+        self.boxes.update(change.put.items())
+
+
+def test_a_journal_that_hears_all_changes_knows_all_boxes():
+    table = table_of(*(box(30 * at) for at in range(6)), *(box(30 * at, "accepted", plane=(1,)) for at in range(6)))
+    journal = Recorder(table)
+    actions = [
+        lambda: table.accept([1, 2, 7]),
+        lambda: table.reject([2, 8]),
+        lambda: table.rename_class("a", "c"),
+        lambda: table.propose({(): found(31, 95, 400), (1,): found(500)}, "m@2", replace=True, region=None),
+        table.undo,
+        table.undo,
+        table.redo,
+        lambda: table.delete(list(table.boxes)),
+        table.undo,
+        lambda: table.set_class(list(table.boxes), "b"),
+    ]
+    for action in actions:
+        action()
+        assert journal.boxes == dict(table.boxes)
+    expected = ["do", "do", "do", "propose", "undo", "undo", "redo", "do", "undo", "do"]
+    assert journal.steps == [(name, name == "do") for name in expected]
+
+
+def test_many_boxes_are_edited_as_columns():
+    rng = np.random.default_rng(0)
+    start = rng.uniform(0, 5000, (50_000, 2)).astype(np.float32)
+    boxes = Detections(np.concatenate([start, start + 10], axis=1), scores=rng.random(50_000))
+    table = BoxTable({"object": "#123456"})
+    table.propose({(): boxes}, "m@1")
+    table.min_score = 0.5
+    sure = table.guesses(())
+    assert len(sure) == (boxes.scores >= 0.5).sum()
+    table.accept(sure)
+    assert table.by_state()["accepted"] == len(sure)
+    table.min_score = 0.0
+    assert table.propose({(): boxes}, "m@2") >= len(sure)
+    assert table.by_state()["accepted"] == len(sure)
+    table.undo()
+    assert table.by_state()["accepted"] == 0
+
+
 def test_overlap_is_measured_by_iou():
     one = np.array([[0, 0, 10, 10]], np.float32)
     others = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [3, 0, 13, 10], [50, 50, 60, 60]], np.float32)
@@ -190,7 +269,7 @@ def test_overlap_is_measured_by_iou():
 def test_history_keeps_the_newest_steps():
     history = History()
     for number in range(1500):
-        history.push(Step(str(number), {1: (None, box())}))
+        history.push(Step(str(number), after=BoxRows.from_boxes({1: box()})))
     steps = 0
     while history.undo():
         steps += 1
