@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from napari_localize.formats.registry import FORMATS, find_format, read_annotations, write_annotations
+from napari_localize.formats.registry import FORMATS, find_format, read_annotations, writable_formats, write_annotations
 
-__all__ = ["FORMATS", "find_format", "read_annotations", "write_annotations"]
+__all__ = ["FORMATS", "find_format", "read_annotations", "writable_formats", "write_annotations"]

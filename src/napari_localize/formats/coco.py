@@ -21,8 +21,9 @@ import numpy as np
 from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
 from napari_localize.core.errors import UserError
 from napari_localize.formats.base import Format, ReadOptions, portable_name
-from napari_localize.formats.points import nominal_side
+from napari_localize.formats.points import square_points
 from napari_localize.formats.table import BoxTable, assemble, note, rounded, shortest
+from napari_localize.formats.text import load_json, short
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def sniff(head: bytes) -> bool:
 
 def read(path: Path, options: ReadOptions) -> Annotations:
     """Read a data set, or a list of results together with the data set that they belong to."""
-    content = _load(path)
+    content = load_json(path)
     if isinstance(content, list):
         if options.reference is None and content:
             raise UserError(
@@ -48,7 +49,7 @@ def read(path: Path, options: ReadOptions) -> Annotations:
                 "give the data set that it belongs to as well."
             )
         data_set = options.reference or path
-        head = _load(data_set) if content else {}
+        head = load_json(data_set) if content else {}
         rows = content
     else:
         data_set, head = path, content
@@ -58,7 +59,7 @@ def read(path: Path, options: ReadOptions) -> Annotations:
     return _annotations(head, rows, path, data_set, options.point_size)
 
 
-def write(path: Path, data: Annotations) -> None:
+def write(path: Path, data: Annotations) -> list[str]:
     """Write a data set that pycocotools loads as it is."""
     images: list[str] = []
     lines: list[str] = []
@@ -102,20 +103,10 @@ def write(path: Path, data: Annotations) -> None:
         for key, items in (("images", images), ("categories", categories), ("annotations", lines)):
             end = "\n}\n" if key == "annotations" else ",\n"
             file.write(f'"{key}": [\n' + ",\n".join(items) + "\n]" + end)
+    return []
 
 
-FORMAT = Format("coco", "COCO", (".json",), sniff, read, write)
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except RecursionError as error:
-        raise UserError(f"{path} is nested too deeply to be an annotation file.") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); export it again.") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+FORMAT = Format(name="coco", title="COCO", extensions=(".json",), sniff=sniff, read=read, write=write)
 
 
 def _annotations(
@@ -125,7 +116,7 @@ def _annotations(
     labels, class_names = _categories(head, data_set)
     table, left_out = BoxTable(), Counter[str]()
     notes: list[str] = []
-    points: dict[int, tuple[float, float]] = {}
+    points: set[int] = set()
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             left_out["they are not JSON objects"] += 1
@@ -144,22 +135,23 @@ def _annotations(
         label = labels.get(_key(row.get("category_id")))
         if label is None:
             raise UserError(
-                f"annotation {number} in {path} has the category_id {_short(row.get('category_id'))}, which is not "
+                f"annotation {number} in {path} has the category_id {short(row.get('category_id'))}, which is not "
                 f"among the categories of {data_set.name}; add it there."
             )
         if "keypoints" in row and box[:2] == box[2:]:
-            points[len(table.box)] = box[:2]
-        table.plane.append(plane)
-        table.box.append(box)
-        table.label.append(label)
-        table.score.append(_number(row.get("score")))
-        table.id.append(_id(row.get("box_id", row.get("id"))))
-        table.origin.append(_text(row.get("origin")))
-        table.state.append(_text(row.get("state")))
+            points.add(len(table.box))
+        table.add(
+            plane,
+            box,
+            label,
+            score=_number(row.get("score")),
+            id=_id(row.get("box_id", row.get("id"))),
+            origin=_text(row.get("origin")),
+            state=_text(row.get("state")),
+        )
     for reason, count in left_out.items():
         note(notes, f"Boxes left out because {reason}", count)
-    if points:
-        _square_points(table, points, point_size, notes)
+    square_points(table, points, point_size, notes)
     result = assemble(table, names, class_names, sizes, notes)
     done = {_key(image["id"]) for image in _list(head, "images", data_set) if image.get("reviewed") is True}
     result.reviewed = frozenset(names[images[key]] for key in done)
@@ -178,7 +170,7 @@ def _images(head: dict[str, Any], path: Path) -> tuple[dict[Any, int], list[str]
         name = plane_name(portable_name(image["file_name"]), _position(image, path))
         plane = numbers.setdefault(name, len(numbers))
         if planes.setdefault(key, plane) != plane:
-            raise UserError(f"two images in {path} have the id {_short(key)}; give every image its own id.")
+            raise UserError(f"two images in {path} have the id {short(key)}; give every image its own id.")
         size = (image.get("height"), image.get("width"))
         if all(type(side) is int and 0 < side < 1 << 31 for side in size):
             sizes[name] = size
@@ -192,7 +184,7 @@ def _position(image: dict[str, Any], path: Path) -> dict[str, int]:
     ):
         return position
     raise UserError(
-        f'image {_short(image["id"])} in {path} has the plane {_short(position)}; it must be like {{"t": 3}}.'
+        f'image {short(image["id"])} in {path} has the plane {short(position)}; it must be like {{"t": 3}}.'
     )
 
 
@@ -205,7 +197,7 @@ def _categories(head: dict[str, Any], path: Path) -> tuple[dict[Any, int], list[
             raise UserError(f"category {number} in {path} lacks an id or a name; export the file again.")
         label = names.setdefault(category["name"], len(names))
         if labels.setdefault(key, label) != label:
-            raise UserError(f"two categories in {path} have the id {_short(key)}; give every one its own id.")
+            raise UserError(f"two categories in {path} have the id {short(key)}; give every one its own id.")
     return labels, list(names)
 
 
@@ -226,21 +218,6 @@ def _box(row: dict[str, Any]) -> tuple[float, float, float, float] | None:
         return (min(xs), min(ys), max(xs), max(ys))
     x, y = sum(xs) / len(xs), sum(ys) / len(ys)
     return (x, y, x, y)
-
-
-def _square_points(
-    table: BoxTable, points: dict[int, tuple[float, float]], side: float | None, notes: list[str]
-) -> None:
-    if side is None:
-        by_plane: dict[int, list[tuple[float, float]]] = {}
-        for row, point in points.items():
-            by_plane.setdefault(table.plane[row], []).append(point)
-        real = np.array([box for row, box in enumerate(table.box) if row not in points]).reshape(-1, 4)
-        extent = real[:, 2:] - real[:, :2]
-        side = nominal_side(by_plane, np.sqrt(extent[(extent > 0).all(axis=1)].prod(axis=1)))
-    for row, (x, y) in points.items():
-        table.box[row] = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-    note(notes, f"Points that stand in the file without a box and got a square of {side:.4g} pixels", len(points))
 
 
 def _list(content: dict[str, Any], key: str, path: Path) -> list[Any]:
@@ -268,9 +245,3 @@ def _id(value: Any) -> int:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _short(value: Any) -> str:
-    """Show a value in a message; lists and objects from a hostile file can be of any size and depth."""
-    text = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
 from napari_localize.core.errors import UserError
-from napari_localize.formats.base import Format, ReadOptions, portable_name
+from napari_localize.formats.base import EVERYTHING, Format, ReadOptions, portable_name
 from napari_localize.formats.table import BoxTable, assemble, rounded, shortest
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ _COLUMNS = ("class", "score", *_BOX, "id", "origin", "state")
 
 def sniff(head: bytes) -> bool:
     """Say whether the first line of a file names the four coordinates of a box."""
-    header, _ = _header(head.decode("utf-8-sig", errors="replace"))
+    header, _ = read_header(head.decode("utf-8-sig", errors="replace"))
     return set(_BOX) <= set(header)
 
 
 def read(path: Path, options: ReadOptions) -> Annotations:
     """Read the rows of a file; the columns may be in any order."""
-    cells = _Cells(path)
+    cells = Cells(path)
     axes = [name for name in cells.header if len(name) == 1 and name not in "xy"]
     steps = [cells.integers(axis) for axis in axes]
     names = []
@@ -55,17 +55,19 @@ def read(path: Path, options: ReadOptions) -> Annotations:
     for row, box in enumerate(boxes):
         if all(map(math.isnan, box)):
             continue
-        table.plane.append(planes[names[row]])
-        table.box.append(box)
-        table.label.append(classes.setdefault(labels[row] or "object", len(classes)))
-        table.score.append(scores[row])
-        table.id.append(ids[row])
-        table.origin.append(origins[row])
-        table.state.append(states[row])
+        table.add(
+            planes[names[row]],
+            box,
+            classes.setdefault(labels[row] or "object", len(classes)),
+            score=scores[row],
+            id=ids[row],
+            origin=origins[row],
+            state=states[row],
+        )
     return assemble(table, list(planes), list(classes), {}, [])
 
 
-def write(path: Path, data: Annotations) -> None:
+def write(path: Path, data: Annotations) -> list[str]:
     """Write one row a box; coordinates are exact to a hundredth of a pixel, everything else wholly."""
     places = {name: split_plane_name(name) for name in data}
     axes = _order_of_axes([position for _, position in places.values()])
@@ -88,12 +90,21 @@ def write(path: Path, data: Annotations) -> None:
                 strict=True,
             )
             writer.writerows([*start, *row] for row in columns)
+    return []
 
 
-FORMAT = Format("csv", "CSV", (".csv",), sniff, read, write)
+FORMAT = Format(
+    name="csv",
+    title="CSV",
+    extensions=(".csv",),
+    sniff=sniff,
+    read=read,
+    write=write,
+    holds=EVERYTHING - {"reviewed", "sizes", "classes"},
+)
 
 
-class _Cells:
+class Cells:
     """The cells of a file by column; cells of columns that are not there are blank."""
 
     def __init__(self, path: Path) -> None:
@@ -104,7 +115,7 @@ class _Cells:
             raise UserError(f"{path} is not UTF-8 text; save it as CSV (UTF-8).") from error
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
-        self.header, delimiter = _header(text)
+        self.header, delimiter = read_header(text)
         self._decimal_comma = delimiter != ","
         twice = [name for name in self.header if name and self.header.count(name) > 1]
         if twice:
@@ -172,7 +183,7 @@ def _order_of_axes(positions: Sequence[Mapping[str, int]]) -> list[str]:
     return usual if all(list(p) == [axis for axis in usual if axis in p] for p in positions) else axes
 
 
-def _header(text: str) -> tuple[list[str], str]:
+def read_header(text: str) -> tuple[list[str], str]:
     """Return the column names in lower case, and what stands between them."""
     first = text[: 1 << 16].partition("\n")[0].rstrip("\r")
     delimiter = max(",;\t", key=first.count)

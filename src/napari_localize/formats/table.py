@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,26 @@ class BoxTable:
     origin: list[str] = field(default_factory=list)
     state: list[str] = field(default_factory=list)
     """Empty where the file has none."""
+
+    def add(
+        self,
+        plane: int,
+        box: tuple[float, float, float, float],
+        label: int,
+        *,
+        score: float = math.nan,
+        id: int = -1,
+        origin: str = "",
+        state: str = "",
+    ) -> None:
+        """Add a box."""
+        self.plane.append(plane)
+        self.box.append(box)
+        self.label.append(label)
+        self.score.append(score)
+        self.id.append(id)
+        self.origin.append(origin)
+        self.state.append(state)
 
 
 def assemble(
@@ -83,6 +104,11 @@ def assemble(
         rows = {column: values[start:stop] for column, values in columns.items()}
         parts[name] = Detections(**rows, class_names=names)
     return Annotations(parts, sizes, names, notes)
+
+
+def box_id(value: Any) -> int:
+    """Return the id that a text from a file stands for, or -1."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19 else -1
 
 
 def note(notes: list[str], what: str, count: int | NDArray[np.bool_]) -> None:
