@@ -164,7 +164,7 @@ def test_what_was_mended_in_a_file_is_said(tmp_path):
     assert notification_manager.records[seen].message.startswith("boxes.csv: ")
 
 
-@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", '{"type": "FeatureCollection"}', "[1, 2, 3]"])
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", '{"type": "Topology"}', "[1, 2, 3]"])
 @pytest.mark.parametrize("name", ["x.json", "x.csv"])
 def test_other_files_are_left_to_others(tmp_path, name, content):
     (tmp_path / name).write_text(content)

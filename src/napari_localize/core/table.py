@@ -184,11 +184,8 @@ class BoxTable:
         rows = self.boxes.take(self.passing() & self.in_states(states))
         rows = rows[np.argsort(rows.planes, kind="stable")]
         codes, starts = np.unique(rows.planes, return_index=True)
-        ends = [*starts[1:].tolist(), len(rows)]
-        parts = {
-            rows.plane_indices[code]: rows[start:end]
-            for code, start, end in zip(codes.tolist(), starts.tolist(), ends, strict=True)
-        }
+        pieces = np.split(np.arange(len(rows)), starts[1:])
+        parts = {rows.plane_indices[code]: rows[piece] for code, piece in zip(codes.tolist(), pieces, strict=False)}
         return {plane: parts[plane].detections(plane, self.classes) for plane in sorted(parts)}
 
     # What a person does
