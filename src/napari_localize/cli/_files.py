@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from napari_localize.core.errors import UserError
-from napari_localize.formats import FORMATS
+from napari_localize.core.folders import check_folder
+from napari_localize.formats import FORMATS, writable_formats
 from napari_localize.formats.images import find_images
 
 if TYPE_CHECKING:
@@ -55,6 +56,26 @@ def check_output_file(path: Path, *, overwrite: bool) -> None:
     _check_writable(path.parent)
 
 
+def check_output(path: Path, format: str, *, overwrite: bool) -> None:
+    """Make sure that annotations can be written: a file, or a folder in formats that are folders.
+
+    Raises
+    ------
+    UserError
+        When it exists and may not be replaced, or its folder is missing or not writable.
+    """
+    entry = FORMATS[format]
+    if not entry.writes_folder(path):
+        check_output_file(path, overwrite=overwrite)
+        return
+    if os.path.isdir(path) and not overwrite and any(path.iterdir()):
+        raise UserError(f"{path} exists already; choose another name or add --overwrite.")
+    check_folder(path, entry.suffixes, overwrite=True)
+    if not os.path.isdir(path.parent):
+        raise UserError(f"the folder {path.parent} does not exist; create it first.")
+    _check_writable(path.parent)
+
+
 def _check_writable(folder: Path) -> None:
     try:
         with tempfile.NamedTemporaryFile(dir=folder) as file:
@@ -74,19 +95,21 @@ def format_of(path: Path, name: str | None) -> str:
         When the name is not one, or there is none and the extension tells no format.
     """
     if name is not None:
-        if name.lower() not in FORMATS:
-            raise UserError(f"the format {name!r} is not known; known are {', '.join(FORMATS)}.")
+        if name.lower() not in writable_formats():
+            raise UserError(
+                f"the format {name!r} cannot be written; those that can are {', '.join(writable_formats())}."
+            )
         return name.lower()
     for entry in FORMATS.values():
         if path.suffix.lower() in entry.extensions:
             return entry.name
     known = ", ".join(f"{extension} ({entry.name})" for entry in FORMATS.values() for extension in entry.extensions)
-    raise UserError(f"the extension of {path} tells no format; use {known} or add --format.")
+    raise UserError(f"the extension of {path} tells no format; use {known} or add --format, such as --format yolo.")
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the boxes go: one file for all images, or a folder with one file an image.
+    """Where the boxes go: one file or one data set for all images, or a folder with one file an image.
 
     Attributes
     ----------
@@ -106,7 +129,8 @@ class Target:
     def of(cls, output: str, format: str | None, names: Sequence[str], *, overwrite: bool) -> Target:
         """Plan the output, and make sure that it can be written.
 
-        What is a folder, or has no extension, is taken for a folder and made where it is missing.
+        What is a folder, or has no extension, is taken for a folder and made where it is missing; data sets that
+        are folders, such as YOLO's, are made anew.
 
         Raises
         ------
@@ -114,12 +138,16 @@ class Target:
             When something exists and may not be overwritten, or cannot be written.
         """
         path = Path(output)
+        if format is not None and FORMATS[format_of(path, format)].writes_folder(path):
+            check_output(path, format.lower(), overwrite=overwrite)
+            return cls(path, format.lower(), None)
         if path.suffix and not os.path.isdir(path) and not output.endswith(("/", os.sep)):
             name = format_of(path, format)
             check_output_file(path, overwrite=overwrite)
             return cls(path, name, None)
         name = format_of(path, format or "coco")
-        files = {key: path / file for key, file in _file_names(names, FORMATS[name].extensions[0]).items()}
+        extension = (FORMATS[name].extensions or FORMATS[name].suffixes)[0]
+        files = {key: path / file for key, file in _file_names(names, extension).items()}
         taken = [file for file in files.values() if os.path.exists(file)]
         if taken and not overwrite:
             more = f" and {len(taken) - 1} more files exist" if len(taken) > 1 else " exists"

@@ -1,11 +1,15 @@
-"""Convert an annotation file into another format, which the extension of OUTPUT tells."""
+"""Convert annotations into another format, which the extension of OUTPUT or --format tells.
+
+What the new format cannot hold is said. Label images are no annotation files by themselves: name them with
+--input-format labels.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_localize.cli._files import check_output_file, format_of
+from napari_localize.cli._files import check_output, format_of
 from napari_localize.cli._report import result, say
 
 if TYPE_CHECKING:
@@ -14,10 +18,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command can be given."""
-    parser.add_argument("input", metavar="INPUT", help="an annotation file; its format is found from the content")
-    parser.add_argument("output", metavar="OUTPUT", help="the file to write, such as boxes.json or boxes.csv")
-    parser.add_argument("--format", help="format of OUTPUT, where its extension does not tell")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
+    add = parser.add_argument
+    add("input", metavar="INPUT", help="an annotation file or folder; its format is found from the content")
+    add("output", metavar="OUTPUT", help="the file to write, such as boxes.json or boxes.csv, or a folder")
+    add("--format", help="format of OUTPUT: coco, csv, yolo, voc, geojson, imagej or napari")
+    add("--input-format", metavar="FORMAT", help="format of INPUT, where the content does not tell: labels")
+    add("--images", metavar="DIR", help="the folder of the images, for formats that need their names or sizes")
+    add("--overwrite", action="store_true", help="replace OUTPUT if it exists")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,10 +33,10 @@ def run(args: argparse.Namespace) -> int:
 
     output = Path(args.output)
     name = format_of(output, args.format)
-    check_output_file(output, overwrite=args.overwrite)
-    data = read_annotations(args.input)
-    for note in data.notes:
+    check_output(output, name, overwrite=args.overwrite)
+    data = read_annotations(args.input, format=args.input_format, images=args.images)
+    notes = [*data.notes, *write_annotations(output, data, format=name, overwrite=args.overwrite)]
+    for note in notes:
         say(note)
-    write_annotations(output, data, format=name, overwrite=args.overwrite)
     result(f"{sum(map(len, data.values()))} boxes of {len(data)} planes written to {output}")
     return 0

@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("input", nargs="+", metavar="INPUT", help="images, folders, patterns or zarr stores")
     add("--model", required=True, metavar="NAME|FILE", help="see napari-localize models")
     add("--output", required=True, metavar="FILE|FOLDER", help="one file for all images, or a folder")
-    add("--format", help="coco, csv; by default from the extension of the output, coco in a folder")
+    add(
+        "--format",
+        help="coco, csv, yolo, voc, geojson, imagej; by default from the extension of the output, coco in a folder",
+    )
     add("--threshold", type=float, metavar="T", help="lowest score, 0 to 1; by default the model's own")
     add("--object-diameter", type=float, metavar="PX", help="typical size of the objects; found by default")
     add("--pixel-size", type=float, metavar="UM", help="micrometres per pixel, instead of the diameter")
@@ -162,7 +165,10 @@ class _Job:
             except OSError as error:
                 raise UserError(f"cannot make the folder {path.parent}: {error.strerror}.") from error
         data = Annotations(found, sizes, self.model.card.classes)
-        write_annotations(path, data, format=self.target.format, overwrite=self.overwrite)
+        for note in write_annotations(path, data, format=self.target.format, overwrite=self.overwrite):
+            if note not in self.remarks:
+                self.remarks.add(note)
+                say(note)
 
     def _report(self, name: str, planes: list[dict[str, Any]]) -> None:
         self.done.append({"file": name, "planes": planes})

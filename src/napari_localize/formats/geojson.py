@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
+from napari_localize.core.colors import class_colors
 from napari_localize.core.errors import UserError
 from napari_localize.formats.base import EVERYTHING, Format, ReadOptions, portable_name
 from napari_localize.formats.beside import image_of
@@ -29,7 +30,6 @@ from napari_localize.formats.text import load_json
 _FEATURES = re.compile(rb'"type"\s*:\s*"Feature(Collection)?"')
 _OWN = "napari_localize"
 _SCORES = ("score", "detection probability", "probability")
-_COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 
 
 def sniff(head: bytes) -> bool:
@@ -89,10 +89,8 @@ def read(path: Path, options: ReadOptions) -> Annotations:
 def write(path: Path, data: Annotations) -> list[str]:
     """Write a feature collection that QuPath imports; it takes all objects for those of the open image."""
     lines = []
-    classes = [
-        json.dumps({"name": name, "color": _COLORS[number % len(_COLORS)]})
-        for number, name in enumerate(data.class_names)
-    ]
+    colors = class_colors(data.class_names)
+    classes = [json.dumps({"name": name, "color": list(bytes.fromhex(colors[name][1:7]))}) for name in data.class_names]
     for name, part in data.items():
         position = split_plane_name(name)[1]
         at = {"c": -1, "z": position.get("z", 0), "t": position.get("t", 0)}

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
+from napari_localize.core.colors import class_colors
 from napari_localize.core.errors import UserError
 from napari_localize.formats.base import EVERYTHING, Format, ReadOptions, portable_name
 from napari_localize.formats.beside import image_of
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _EMPTY_ZIP = b"PK\5\6" + bytes(16)
 _LARGEST_ROI, _LARGEST_ZIP, _MOST = 1 << 26, 1 << 30, 1_000_000
-_COLORS = ("E69F00", "56B4E9", "009E73", "F0E442", "0072B2", "D55E00", "CC79A7")
 _AREAS = ("POLYGON", "RECT", "OVAL", "FREEHAND", "TRACED")
 _READABLE = " ,;:@/()[]+*#&'=!?~"
 
@@ -80,6 +80,7 @@ def read(path: Path, options: ReadOptions) -> Annotations:
 
 def write(path: Path, data: Annotations) -> list[str]:
     """Write a zip file that the ROI Manager opens; it knows one image."""
+    colors = class_colors(data.class_names)
     width = len(str(sum(map(len, data.values()))))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         number = 0
@@ -92,7 +93,7 @@ def write(path: Path, data: Annotations) -> list[str]:
                 facts = {"class": class_name, "plane": plane, "id": str(own), "origin": origin, "state": state}
                 if not math.isnan(score):
                     facts["score"] = str(score)
-                roi = _rectangle(box.astype(np.float64), split_plane_name(plane)[1], int(label))
+                roi = _rectangle(box.astype(np.float64), split_plane_name(plane)[1], int(label), colors[class_name])
                 roi.name = name.encode("ascii", "replace").decode()
                 roi.props = "".join(f"{key}: {_quoted(value)}\n" for key, value in facts.items())
                 file.writestr(f"{name}.roi", roi.tobytes())
@@ -171,7 +172,7 @@ def _boxes(roi: ImagejRoi) -> list[tuple[float, float, float, float]]:
     return [(roi.left, roi.top, roi.right, roi.bottom)]
 
 
-def _rectangle(box: Any, position: dict[str, int], label: int) -> ImagejRoi:
+def _rectangle(box: Any, position: dict[str, int], label: int, color: str) -> ImagejRoi:
     from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
 
     x0, y0, x1, y1 = box.tolist()
@@ -180,7 +181,7 @@ def _rectangle(box: Any, position: dict[str, int], label: int) -> ImagejRoi:
     roi.left, roi.top, roi.right, roi.bottom = (min(round(side), 65535) for side in (x0, y0, x1, y1))
     roi.z_position, roi.t_position = (position[axis] + 1 if axis in position else 0 for axis in "zt")
     roi.group = label % 255 + 1
-    roi.stroke_color = bytes.fromhex("FF" + _COLORS[label % len(_COLORS)])
+    roi.stroke_color = bytes.fromhex("FF" + color[1:7])
     return roi
 
 

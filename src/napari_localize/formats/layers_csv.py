@@ -86,4 +86,12 @@ def write(path: Path, data: Annotations) -> list[str]:
     return []
 
 
-FORMAT = Format(name="napari", title="napari layer CSV", sniff=sniff, read=read, write=write, holds=frozenset())
+FORMAT = Format(
+    name="napari",
+    title="napari layer CSV",
+    sniff=sniff,
+    read=read,
+    write=write,
+    holds=frozenset(),
+    suffixes=(".csv",),
+)

@@ -15,6 +15,7 @@ from napari_localize.formats import coco, csv, geojson, imagej, labels, layers_c
 from napari_localize.formats.base import Format, ReadOptions
 from napari_localize.formats.beside import add_sizes
 from napari_localize.formats.loss import without_loss
+from napari_localize.formats.sources import SUFFIXES
 
 FORMATS: dict[str, Format] = {
     entry.name: entry
@@ -195,7 +196,8 @@ def _format_to_read(path: Path, name: str | None) -> Format:
         raise UserError(f"{path} may not be read; change its permissions.")
     entry = named or find_format(path)
     if entry is None:
-        raise UserError(f"{path} is in none of the known formats: {_known()}.")
+        hint = "; name the format 'labels' if it is a label image" if path.suffix.lower() in SUFFIXES else ""
+        raise UserError(f"{path} is in none of the known formats: {_known()}{hint}.")
     return entry
 
 

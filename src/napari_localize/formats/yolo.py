@@ -24,7 +24,7 @@ from napari_localize.formats.text import load_bytes
 from napari_localize.formats.yolo_folder import CLASSES, PLANES, Folder, is_classes, is_labels, sniff_folder
 
 _LARGEST_FILE = 1 << 26
-_MOST_CLASSES = 100_000
+_MOST_CLASSES = 10_000
 
 
 def sniff(head: bytes) -> bool:

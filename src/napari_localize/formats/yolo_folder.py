@@ -49,8 +49,7 @@ def sniff_folder(folder: Path) -> bool:
     try:
         if is_classes(_head(folder / CLASSES)):
             return True
-        texts = itertools.islice(_text_files(folder, 3), _ENOUGH)
-        return any(is_labels(_head(file)) for file in itertools.islice(texts, 20))
+        return any(is_labels(_head(file)) for file in itertools.islice(_text_files(folder, quickly=True), 20))
     except OSError:
         return False
 
@@ -135,22 +134,28 @@ class Folder:
         return planes
 
 
-def _text_files(folder: Path, depth: int = 16) -> Iterator[Path]:
-    """Give the files that may have labels: those in folders called ``labels`` if there are any, or else all."""
+def _text_files(folder: Path, *, quickly: bool = False) -> Iterator[Path]:
+    """Give the files that may have labels: those in folders called ``labels`` if there are any, or else all.
+
+    Only the first entries of the folder are looked at where it must be quick.
+    """
     others = []
+    seen = 0
     inside = "labels" in folder.parts[-3:]
     found = False
     for parent, folders, files in os.walk(folder):
         path = Path(parent)
         parts = path.relative_to(folder).parts
-        if len(parts) + 1 >= depth:
-            folders.clear()
+        folders.sort(key=lambda name: (name != "labels", name))
+        seen += len(files)
         texts = [path / name for name in files if name.lower().endswith(".txt") and not name.startswith(".")]
         if inside or "labels" in parts:
             found = found or bool(texts)
             yield from texts
         else:
             others += [text for text in texts if text.name.lower() not in _NO_LABELS]
+        if quickly and (seen > _ENOUGH or len(parts) > 3):
+            break
     if not found:
         yield from others
 
@@ -174,7 +179,7 @@ def _class_names(file: Path) -> list[str]:
         raise UserError(f"{file} is not valid YAML; export it again.") from error
     names = data.get("names") if isinstance(data, dict) else None
     if isinstance(names, dict):
-        numbers = [key for key in names if type(key) is int and 0 <= key < 100_000]
+        numbers = [key for key in names if type(key) is int and 0 <= key < 10_000]
         names = [names.get(number, number) for number in range(max(numbers, default=-1) + 1)]
     if not isinstance(names, list) or not all(isinstance(name, str | int | float) for name in names):
         raise UserError(f"'names' in {file} is no list of class names; export it again.")

@@ -11,15 +11,20 @@ if TYPE_CHECKING:
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """Return the reader when all files are annotation files by their content, else None."""
+    """Return the reader when all files and folders are annotations by their content, else None.
+
+    The files that napari itself writes for shapes and points are left to napari.
+    """
     from napari_localize.formats import find_format
 
     paths = [path] if isinstance(path, str) else path
-    return read_boxes if paths and all(find_format(one) is not None for one in paths) else None
+    entries = [find_format(one) for one in paths]
+    ours = [entry is not None and entry.name != "napari" for entry in entries]
+    return read_boxes if ours and all(ours) else None
 
 
 def read_boxes(path: str | list[str]) -> list[LayerData]:
-    """Read annotation files as layers of boxes.
+    """Read annotation files and folders as layers of boxes.
 
     What was mended or left out is said in a notification.
 
