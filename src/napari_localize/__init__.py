@@ -33,6 +33,7 @@ _MODULES = {
     "Detections": "napari_localize.core.detections",
     "Measurements": "napari_localize.measurements.tables",
     "UserError": "napari_localize.core.errors",
+    "open_project": "napari_localize.project",
 }
 
 

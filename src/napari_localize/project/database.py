@@ -69,7 +69,6 @@ class Database:
                 connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
                 connection.execute("PRAGMA synchronous = FULL")
                 if version < VERSION:
-                    self._keep_old(connection, version)
                     migrate(connection)
         except BaseException:
             connection.close()
@@ -105,14 +104,6 @@ class Database:
             for file in (self.path, log):
                 shutil.copyfile(file, Path(self._copy.name) / file.name)
         return Path(self._copy.name) / FILE, "mode=rw"
-
-    def _keep_old(self, connection: sqlite3.Connection, version: int) -> None:
-        """Keep a copy of a project as an older version has made it."""
-        kept = sqlite3.connect(self.folder / f"project.version-{version}.sqlite")
-        try:
-            connection.backup(kept)
-        finally:
-            kept.close()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -165,6 +156,27 @@ class Database:
             finally:
                 copy.close()
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep the other threads of this process from the database."""
+        with self._lock:
+            yield
+
+    def move_to(self, folder: Path, *, read_only: bool) -> None:
+        """Go on with the database in another folder; when that cannot be opened, with this one.
+
+        Raises
+        ------
+        UserError
+            When the other one cannot be opened.
+        """
+        with self._lock:
+            other = Database(folder, read_only=read_only)
+            self.close()
+            self.folder, self.path = folder, other.path
+            self.read_only, self.newer = other.read_only, other.newer
+            self._connection, self._copy, self._stale = other._connection, other._copy, False
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
@@ -183,18 +195,6 @@ class Database:
 
     def _failed(self, error: sqlite3.Error) -> None:
         self._stale = self._stale or name_of(error).startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))
-
-
-def create_database(folder: Path) -> None:
-    """Make the database of an empty project, in place only when it is whole."""
-    from napari_localize.core.files import atomic_path
-
-    with atomic_path(folder / FILE) as temporary, told(folder / FILE):
-        connection = sqlite3.connect(temporary, isolation_level=None)
-        try:
-            migrate(connection)
-        finally:
-            connection.close()
 
 
 @contextmanager

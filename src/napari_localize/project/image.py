@@ -11,7 +11,8 @@ import numpy as np
 from napari_localize.core.annotations import plane_name
 from napari_localize.core.boxes import BoxRows, PlaneIndex
 from napari_localize.core.errors import UserError
-from napari_localize.core.steps import Areas, Classes, Finished, History
+from napari_localize.core.steps import Areas, Classes, Finished, History, Journal
+from napari_localize.core.table import BoxTable
 from napari_localize.project.files import fingerprint, found_path, measure
 from napari_localize.project.journal import areas_of, finished_of, history
 from napari_localize.project.names import classes_of
@@ -51,6 +52,13 @@ class LoadedImage:
     areas: Areas
     history: History
     warning: str | None
+
+    def table(self, journal: Journal | None = None) -> BoxTable:
+        """Return all of it as a table to work with, whose changes go to a journal; see `ProjectImage.journal`."""
+        table = BoxTable(dict(self.classes), self.finished, self.areas)
+        table.load(self.rows)
+        table.history, table.journal = self.history, journal
+        return table
 
 
 @dataclass(frozen=True)

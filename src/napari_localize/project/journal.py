@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from napari_localize.core.boxes import PlaneIndex
 from napari_localize.core.errors import UserError
-from napari_localize.core.steps import LIMIT, Area, Areas, Change, Finished, History, Step
+from napari_localize.core.steps import LIMIT, Area, Areas, Change, Classes, Finished, History, Step
 from napari_localize.project.codec import Record, decode, encode
 from napari_localize.project.names import drop_classes, plane_ids, position_of, set_classes
 from napari_localize.project.rows import write_rows
@@ -136,23 +136,15 @@ def record_change(connection: sqlite3.Connection, image: int, change: Change, st
     -------
     int
         Number of the entry.
+
+    Raises
+    ------
+    UserError
+        When the image is gone, or the boxes make no sense or are not its own.
     """
-    if not connection.execute("SELECT 1 FROM images WHERE id = ?", (image,)).fetchone():
-        raise UserError("the image has been taken out of the project; nothing more is kept of it.")
-    target: Entry | None = None
-    if change.action == "undo":
-        target = to_undo(connection, image)
-    elif change.action == "redo":
-        target = to_redo(connection, image)
-    if change.classes is not None:
-        set_classes(connection, change.classes)
-    write_rows(connection, image, change.put, change.removed)
-    if change.finished is not None:
-        _set_finished(connection, image, change.finished)
-    if change.areas is not None:
-        _set_areas(connection, image, change.areas)
-    if change.classes is not None:
-        drop_classes(connection, change.classes)
+    target = to_undo(connection, image) if change.action == "undo" else None
+    target = to_redo(connection, image) if change.action == "redo" else target
+    apply_change(connection, image, change, target)
     record = None if change.step is None else Record.of(change.step)
     boxes = len(change.put) + len(change.removed) if record is None else max(len(record.before), len(record.after))
     entry = connection.execute(
@@ -170,6 +162,41 @@ def record_change(connection: sqlite3.Connection, image: int, change: Change, st
     ).lastrowid
     assert entry is not None
     return entry
+
+
+def apply_change(connection: sqlite3.Connection, image: int, change: Change, target: Entry | None = None) -> None:
+    """Store what has become of an image, without an entry in the journal, within the transaction of the caller.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+    image : int
+        Its number.
+    change : Change
+    target : Entry, optional
+        The step that is undone or redone.
+    """
+    if not connection.execute("SELECT 1 FROM images WHERE id = ?", (image,)).fetchone():
+        raise UserError("the image has been taken out of the project; nothing more is kept of it.")
+    before = change.classes or {}
+    if change.classes is not None:
+        before = _classes_before(connection, change, target)
+        set_classes(connection, before, change.classes)
+    write_rows(connection, image, change.put, change.removed)
+    if change.finished is not None:
+        _set_finished(connection, image, change.finished)
+    if change.areas is not None:
+        _set_areas(connection, image, change.areas)
+    if change.classes is not None:
+        drop_classes(connection, before.keys() - change.classes.keys())
+
+
+def _classes_before(connection: sqlite3.Connection, change: Change, target: Entry | None) -> Classes:
+    """Return which classes an image had, as far as it matters for those that it has."""
+    if change.step is not None and change.step.classes is not None:
+        return change.step.classes[0]
+    pair = None if target is None else payload_of(connection, target.id).classes
+    return change.classes or {} if pair is None else pair[change.action == "undo"]
 
 
 def has_entry(connection: sqlite3.Connection, entry: int) -> bool:

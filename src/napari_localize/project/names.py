@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_localize.core.boxes import PlaneIndex
+from napari_localize.core.colors import class_colors
 from napari_localize.core.steps import Classes
-
-_GREY = "#DDDDDD"  # a class that came without a colour
 
 
 def position_of(text: str) -> PlaneIndex:
@@ -46,11 +45,14 @@ def plane_ids(connection: sqlite3.Connection, image: int, planes: Iterable[Plane
 def class_ids(connection: sqlite3.Connection, names: Iterable[str]) -> NDArray[np.int64]:
     """Return the numbers of classes; those that are new get one, at the end of the list."""
     names = list(names)
-    known = dict(connection.execute("SELECT name, id FROM classes"))
-    for name in names:
-        if name not in known:
+    known: dict[str, int | None] = dict(connection.execute("SELECT name, id FROM classes"))
+    missing = [name for name in names if name not in known]
+    if missing:
+        colors = class_colors([*known, *missing], classes_of(connection))
+        for name in missing:
             known[name] = connection.execute(
-                "INSERT INTO classes (name, color, rank) VALUES (?, ?, (SELECT COUNT(*) FROM classes))", (name, _GREY)
+                "INSERT INTO classes (name, color, rank) VALUES (?, ?, (SELECT COUNT(*) FROM classes))",
+                (name, colors[name]),
             ).lastrowid
     return np.array([known[name] for name in names], np.int64)
 
@@ -68,28 +70,29 @@ def classes_of(connection: sqlite3.Connection) -> Classes:
     return dict(connection.execute("SELECT name, color FROM classes ORDER BY rank, id"))
 
 
-def set_classes(connection: sqlite3.Connection, classes: Mapping[str, str]) -> None:
-    """Make the class list of the project what it is in one image.
+def set_classes(connection: sqlite3.Connection, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Do with the class list of the project what was done with that of one image, before its boxes are written.
 
     A name that took the place and the colour of another one is the same class under a new name, so that boxes
-    of other images follow. What is no longer in the list stays until `drop_classes`.
+    of other images follow. Classes that the image does not know stay, at the end of the list.
     """
-    old = list(classes_of(connection).items())
-    for (was, color), (now, new_color) in zip(old, classes.items(), strict=False):
-        if was not in classes and color == new_color and now not in dict(old):
-            connection.execute("UPDATE classes SET name = ? WHERE name = ?", (now, was))
-    for rank, (name, color) in enumerate(classes.items()):
+    known = classes_of(connection)
+    for (was, color), (name, new_color) in zip(before.items(), after.items(), strict=False):
+        if was in known and was not in after and name not in known and color == new_color:
+            connection.execute("UPDATE classes SET name = ? WHERE name = ?", (name, was))
+    connection.execute("UPDATE classes SET rank = rank + ?", (len(after),))
+    for rank, (name, color) in enumerate(after.items()):
         connection.execute(
             "INSERT INTO classes (name, color, rank) VALUES (?, ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET color = excluded.color, rank = excluded.rank",
             (name, color, rank),
         )
-
-
-def drop_classes(connection: sqlite3.Connection, kept: Iterable[str]) -> None:
-    """Take classes off the list that have no boxes anywhere; the others go to its end."""
-    kept = list(kept)
-    gone = [name for name in classes_of(connection) if name not in kept]
-    for rank, name in enumerate(gone, start=len(kept)):
-        connection.execute("DELETE FROM classes WHERE name = ? AND id NOT IN (SELECT class FROM summary)", (name,))
+    for rank, name in enumerate(classes_of(connection)):
         connection.execute("UPDATE classes SET rank = ? WHERE name = ?", (rank, name))
+
+
+def drop_classes(connection: sqlite3.Connection, names: Iterable[str]) -> None:
+    """Take classes off the list, unless some image has boxes of them; after its boxes are written."""
+    connection.executemany(
+        "DELETE FROM classes WHERE name = ? AND id NOT IN (SELECT class FROM summary)", ((name,) for name in names)
+    )

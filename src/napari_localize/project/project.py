@@ -7,25 +7,31 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Change, Classes
-from napari_localize.project.database import FILE, Database, create_database
+from napari_localize.project.adding import Relinked, add_images, relink, replace_file
+from napari_localize.project.database import FILE, Database
+from napari_localize.project.edit import Edit, proposing_table
+from napari_localize.project.exchange import annotations_of, import_annotations
+from napari_localize.project.folder import LOCK, autosave_folder, copy_project, make_project, project_folder
 from napari_localize.project.image import ProjectImage
 from napari_localize.project.journal import has_entry, now, record_change
 from napari_localize.project.listing import ProjectPlane, list_images, list_planes
 from napari_localize.project.lock import Lock
 from napari_localize.project.names import classes_of
-from napari_localize.project.writer import Writer
-
-SUFFIX = ".localize"
-LOCK = "lock"
+from napari_localize.project.places import detections_at, find_place
+from napari_localize.project.undoing import walk
+from napari_localize.project.writer import DirectJournal, Writer
 
 _CLOSE_TIMEOUT = 20.0
 
@@ -115,6 +121,30 @@ class Project:
         with self.database.reading() as connection:
             return list_planes(self, connection, image)
 
+    def add_images(
+        self, paths: Iterable[str | os.PathLike[str]], failed: dict[str, str] | None = None
+    ) -> list[ProjectImage]:
+        """Add image files; those that are there already are not added again.
+
+        Parameters
+        ----------
+        paths : iterable of path
+            Files, folders (with the folders in them), patterns such as ``plate/*.tif``, zarr stores.
+        failed : dict of str to str, optional
+            Gets what cannot be used, with a sentence, so that it does not stop the others.
+
+        Returns
+        -------
+        list of ProjectImage
+            Those meant by `paths`, new or not.
+
+        Raises
+        ------
+        UserError
+            When one cannot be used, unless `failed` is given, or the project cannot be written; then none is added.
+        """
+        return add_images(self, paths, failed)
+
     def add_array(self, name: str, shape: Sequence[int], axes: str, fingerprint: str | None = None) -> ProjectImage:
         """Add an image that is not in a file.
 
@@ -135,10 +165,31 @@ class Project:
         """
         if len(axes) != len(shape) or not axes.isalpha():
             raise UserError(f"the axes {axes!r} do not fit the shape {tuple(shape)}; give one letter for each.")
-        key = self._insert_image(name, None, fingerprint, None, axes.upper(), shape)
+        key = self.insert_image(name, None, fingerprint, None, axes.upper(), shape)
         return self.image(key)
 
-    def _insert_image(
+    def relink(self, folder: str | os.PathLike[str]) -> Relinked:
+        """Find image files that are missing, in a folder and the folders in it, by their content.
+
+        Raises
+        ------
+        UserError
+            When there is no such folder, or the project cannot be written.
+        """
+        return relink(self, Path(folder))
+
+    def replace_file(self, image: ProjectImage, path: str | os.PathLike[str]) -> None:
+        """Take another file, or a changed one, for an image on purpose, with the boxes that there are.
+
+        Raises
+        ------
+        UserError
+            When the file cannot be read, its height, width or number of planes differs, or the project cannot be
+            written.
+        """
+        replace_file(self, image, Path(path))
+
+    def insert_image(
         self,
         name: str,
         stored: str | None,
@@ -147,6 +198,7 @@ class Project:
         axes: str,
         shape: Sequence[int],
     ) -> int:
+        """Add a row for an image, and return its number; see `add_images` and `add_array`."""
         with self.database.transaction() as connection:
             taken = {found for (found,) in connection.execute("SELECT name FROM images")}
             unique, number = name, 2
@@ -196,6 +248,155 @@ class Project:
         with self.database.reading() as connection:
             return classes_of(connection)
 
+    # Boxes
+
+    def detections(self, plane: str | ProjectPlane, states: Iterable[str] | None = None) -> Detections:
+        """Return the boxes of a plane, with the ids that they have in the project.
+
+        Parameters
+        ----------
+        plane : str or ProjectPlane
+            Its name, such as ``movie.tif#t=3``; that of the image alone where it has only one plane.
+        states : iterable of str, optional
+            Which are wanted; all but the rejected ones by default.
+
+        Raises
+        ------
+        UserError
+            When there is no such plane or state, or the project cannot be read.
+        """
+        self.settle()
+        with self.database.reading() as connection:
+            return detections_at(connection, find_place(connection, plane), states)
+
+    @contextmanager
+    def edit(self, text: str) -> Iterator[Edit]:
+        """Change boxes in one transaction that is one step to undo; when the block raises, nothing has changed.
+
+        Parameters
+        ----------
+        text : str
+            What is done, in a few words, to be shown behind "Undo".
+
+        Raises
+        ------
+        UserError
+            When the project cannot be written.
+        """
+        self.settle()
+        with self.database.transaction() as connection:
+            edit = Edit(self, connection, text)
+            yield edit
+            edit.finish_step()
+            self.keep_next_id(connection)
+
+    def propose(self, plane: str | ProjectPlane, detections: Detections, origin: str) -> int:
+        """Put what a model has found on a plane in the place of what models had guessed there.
+
+        What a person has made, changed, accepted or rejected stays, and what overlaps it is left out. This is no
+        step and cannot be undone.
+
+        Parameters
+        ----------
+        plane : str or ProjectPlane
+        detections : Detections
+        origin : str
+            ``name@version`` of the model.
+
+        Returns
+        -------
+        int
+            Number of boxes left out because a person has judged the same object.
+
+        Raises
+        ------
+        UserError
+            When there is no such plane, or the project cannot be written.
+        """
+        self.settle()
+        with self.database.transaction() as connection:
+            place = find_place(connection, plane)
+            table = proposing_table(connection, place)
+            table.journal = DirectJournal(place.image, self.write, self.reserve_ids)
+            return table.propose({place.plane: detections}, origin)
+
+    def undo(self) -> str | None:
+        """Take back the last step in any image; return what it was, None when there is none.
+
+        Raises
+        ------
+        UserError
+            When the project cannot be written, or its journal is damaged.
+        """
+        self.settle()
+        with self.database.transaction() as connection:
+            return walk(connection, "undo")
+
+    def redo(self) -> str | None:
+        """Do the step again that was taken back last; return what it was, None when there is none.
+
+        Raises
+        ------
+        UserError
+            When the project cannot be written, or its journal is damaged.
+        """
+        self.settle()
+        with self.database.transaction() as connection:
+            return walk(connection, "redo")
+
+    def import_annotations(self, path: str | os.PathLike[str]) -> list[str]:
+        """Add the boxes of an annotation file, as one step.
+
+        Images are told by their names. Those that the project lacks are added from the folder of the file; where they
+        are not there either, they are added as missing ones, for `relink`. A box that a plane has already is left out.
+
+        Returns
+        -------
+        list of str
+            Sentences on what was mended or left out.
+
+        Raises
+        ------
+        UserError
+            When the file cannot be read, or the project cannot be written.
+        """
+        return import_annotations(self, Path(path))
+
+    def export_annotations(
+        self, path: str | os.PathLike[str], format: str | None = None, overwrite: bool = False
+    ) -> None:
+        """Write the boxes of all planes to an annotation file, rejected ones too.
+
+        Parameters
+        ----------
+        path, format, overwrite
+            As in `write_annotations`.
+
+        Raises
+        ------
+        UserError
+            When the format is not known, the file exists, or it cannot be written.
+        """
+        from napari_localize.formats import write_annotations
+
+        write_annotations(path, annotations_of(self), format=format, overwrite=overwrite)
+
+    def set_area(
+        self,
+        plane: str | ProjectPlane,
+        xyxy: tuple[float, float, float, float],
+        kind: Literal["reviewed", "ignored"] | None = "reviewed",
+    ) -> None:
+        """Say in a step of its own that everything in a rectangle is right, or of no concern; see `Edit.set_area`.
+
+        Raises
+        ------
+        UserError
+            When there is no such plane, the rectangle has no area, or the project cannot be written.
+        """
+        with self.edit("take back area" if kind is None else f"mark area as {kind}") as edit:
+            edit.set_area(plane, xyxy, kind)
+
     # Changes
 
     def write(self, changes: list[tuple[int, Change]]) -> None:
@@ -241,6 +442,41 @@ class Project:
         """
         if not self.writer.flush():
             raise UserError(self.writer.error or f"the edits of {self.path} cannot be saved; check its disk.")
+
+    def has_content(self) -> bool:
+        """Whether there is anything that a person or a model has done; images alone are nothing."""
+        self.settle()
+        with self.database.reading() as connection:
+            tables = ("summary", "planes WHERE finished", "areas")
+            return any(connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables)
+
+    def save_as(self, path: str | os.PathLike[str]) -> None:
+        """Copy the project to another folder and go on with it there; one that was only autosaved moves.
+
+        Parameters
+        ----------
+        path : path
+            ``NAME.localize``; the ending may be left out.
+
+        Raises
+        ------
+        UserError
+            When there is something already, or it cannot be written; then everything stays where it is.
+        """
+        self.settle()
+        old, target = self.path, project_folder(path)
+        with self.database.alone():
+            copy_project(self, target)
+            lock = Lock(target / LOCK)
+            try:
+                self.database.move_to(target, read_only=lock.reason is not None)
+            except BaseException:
+                lock.release()
+                raise
+            self._unlock()
+            self.path, self._lock, self.read_only_reason = target, lock, lock.reason
+        if old.parent == autosave_folder():
+            shutil.rmtree(old, ignore_errors=True)
 
     def close(self, *, force: bool = False) -> None:
         """Store what is not stored yet, and let others open the project.
@@ -304,37 +540,6 @@ def open_project(path: str | os.PathLike[str], create: bool = False, read_only: 
             raise UserError(f"there is no project at {folder}; make one with: napari-localize project create")
         make_project(folder)
     return Project(folder, read_only=read_only)
-
-
-def project_folder(path: str | os.PathLike[str]) -> Path:
-    """Return the folder that is meant by a path with or without the ending."""
-    folder = Path(path).absolute()
-    if folder.suffix != SUFFIX and not (folder / FILE).is_file():
-        folder = folder.with_name(folder.name + SUFFIX)
-    return folder
-
-
-def make_project(folder: Path) -> None:
-    """Make an empty project.
-
-    Raises
-    ------
-    UserError
-        When the folder holds something else, or cannot be made.
-    """
-    try:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UserError(f"{folder} exists already and is not empty; choose another name.")
-        made = not folder.exists()
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make {folder}: {error.strerror}; choose another folder.") from error
-    try:
-        create_database(folder)
-    except BaseException:
-        if made:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _not_writable(file: Path) -> str | None:

@@ -1,0 +1,115 @@
+"""The boxes of a project from and to annotation files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_localize.core.annotations import Annotations, split_plane_name
+from napari_localize.core.boxes import BoxRows
+from napari_localize.core.detections import STATES, Detections
+from napari_localize.project.files import stored_path
+from napari_localize.project.places import detections_at, find_place, rows_at
+
+if TYPE_CHECKING:
+    from napari_localize.project.project import Project
+
+
+def annotations_of(project: Project, states: Iterable[str] = STATES) -> Annotations:
+    """Return the boxes of all planes that something is known about.
+
+    Parameters
+    ----------
+    project : Project
+    states : iterable of str
+        Which boxes are wanted; by default all, rejected ones too.
+    """
+    states = tuple(states)
+    project.settle()
+    planes = [plane for plane in project.planes() if plane.status != "untouched"]
+    sizes = {}
+    for plane in planes:
+        known = dict(zip(plane.image.axes, plane.image.shape, strict=True))
+        if known:
+            sizes[plane.name] = (known["Y"], known["X"])
+    with project.database.reading() as connection:
+        found = {plane.name: detections_at(connection, find_place(connection, plane), states) for plane in planes}
+    reviewed = [plane.name for plane in planes if plane.status == "finished"]
+    return Annotations(found, sizes, tuple(project.classes) or None, reviewed=reviewed)
+
+
+def import_annotations(project: Project, path: Path) -> list[str]:
+    """See `Project.import_annotations`."""
+    from napari_localize.formats import read_annotations
+
+    data = read_annotations(path)
+    notes = list(data.notes)
+    with project.edit(f"import {path.name}") as edit, project.database.transaction() as connection:
+        names = _images(project, data, path.parent, notes)
+        known = 0
+        for name, found in data.items():
+            file_name, _ = split_plane_name(name)
+            plane = names[file_name] + name.removeprefix(file_name)
+            place = find_place(connection, plane)
+            fresh = found[~_already(found, rows_at(connection, place))]
+            known += len(found) - len(fresh)
+            edit.add(plane, fresh)
+            if name in data.reviewed:
+                edit.finish(plane)
+        if known:
+            notes.append(f"Boxes left out because the project has them already: {known}.")
+    return notes
+
+
+def _images(project: Project, data: Annotations, folder: Path, notes: list[str]) -> dict[str, str]:
+    """Return the name in the project of each image that a file names, adding those that are new."""
+    known = {image.name: image.name for image in project.images()}
+    by_tail: dict[str, list[str]] = {}
+    for name in known:
+        by_tail.setdefault(PurePosixPath(name).name, []).append(name)
+    missing = 0
+    for plane in data:
+        name = split_plane_name(plane)[0]
+        if name in known:
+            continue
+        tails = by_tail.get(PurePosixPath(name).name, [])
+        file = folder / name
+        if os.path.exists(file):
+            known[name] = project.add_images([file])[0].name
+        elif len(tails) == 1:
+            # The same file, named relative to another folder.
+            known[name] = tails[0]
+        else:
+            known[name] = _missing_image(project, name, plane, data, file)
+            missing += 1
+    if missing:
+        notes.append(f"Images that were not found beside the file, to be found with Relink: {missing}.")
+    return known
+
+
+def _missing_image(project: Project, name: str, plane: str, data: Annotations, file: Path) -> str:
+    size = data.sizes.get(plane)
+    stack = bool(split_plane_name(plane)[1])
+    # Of a stack nobody knows yet how long it is.
+    axes, shape = ("YX", size) if size and not stack else ("", ())
+    key = project.insert_image(name, stored_path(file.absolute(), project.path), None, None, axes, shape)
+    return project.image(key).name
+
+
+def _already(found: Detections, rows: BoxRows) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return which boxes are there already, with the same place and class."""
+    there = {
+        (corners.tobytes(), rows.class_names[label])
+        for corners, label in zip(rows.boxes, rows.labels.tolist(), strict=True)
+    }
+    return np.array(
+        [
+            (corners.tobytes(), found.class_names[label]) in there
+            for corners, label in zip(found.boxes, found.labels.tolist(), strict=True)
+        ],
+        bool,
+    )
