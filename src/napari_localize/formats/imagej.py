@@ -166,8 +166,11 @@ def _boxes(roi: ImagejRoi) -> list[tuple[float, float, float, float]]:
         return []
     if roi.subpixelrect and not roi.composite:
         return [(roi.xd, roi.yd, roi.xd + roi.widthd, roi.yd + roi.heightd)]
-    if roi.subpixel_coordinates is not None and len(roi.subpixel_coordinates):
-        outline = roi.subpixel_coordinates.astype(np.float64)
+    outline = roi.subpixel_coordinates
+    if outline is None and roi.integer_coordinates is not None:
+        # The corners of pixels, so that the box ends there.
+        outline = roi.integer_coordinates + np.array([roi.left, roi.top])
+    if outline is not None and len(outline):
         return [(*outline.min(axis=0).tolist(), *outline.max(axis=0).tolist())]
     return [(roi.left, roi.top, roi.right, roi.bottom)]
 

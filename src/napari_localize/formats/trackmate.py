@@ -45,20 +45,24 @@ def read(path: Path, options: ReadOptions) -> Annotations:
     moving = frames > 1 or any(_number(spot.attrib, "FRAME", 0) > 0 for spot in visible)
     size = (int(_number(facts, "height", 0)), int(_number(facts, "width", 0)))
     planes: dict[str, int] = {}
-    sizes, notes, table = {}, list[str](), BoxTable()
+    if slices <= 1:
+        # A frame in which nothing was found is one with no objects.
+        found = root.iterfind("Model/AllSpots/SpotsInFrame")
+        numbers = sorted({_whole(_number(frame.attrib, "frame", 0)) for frame in found}) if moving else [0]
+        planes = {plane_name(file, {"t": n} if moving else {}): index for index, n in enumerate(numbers)}
+    notes, table = list[str](), BoxTable()
     for spot, quality in zip(visible, qualities.tolist(), strict=True):
         position = {"t": _whole(_number(spot.attrib, "FRAME", 0))} if moving else {}
         if slices > 1:
             position["z"] = min(_whole(_number(spot.attrib, "POSITION_Z", 0) / step_z), int(min(slices, 1e6)) - 1)
         name = plane_name(file, position)
-        if min(size) > 0:
-            sizes[name] = size
         x0, y0, x1, y1 = _box(spot)
         # TrackMate counts from the middle of the first pixel.
         box = (x0 / step_x + 0.5, y0 / step_y + 0.5, x1 / step_x + 0.5, y1 / step_y + 0.5)
         score = quality if are_scores and quality >= 0 else math.nan
         table.add(planes.setdefault(name, len(planes)), box, 0, score=score, id=_whole(_number(spot.attrib, "ID", -1)))
     note(notes, "Spots left out because they are filtered out in TrackMate", len(spots) - len(visible))
+    sizes = dict.fromkeys(planes, size) if min(size) > 0 else {}
     return assemble(table, list(planes), ["object"], sizes, notes)
 
 

@@ -41,13 +41,9 @@ def sniff(head: bytes) -> bool:
 
 
 def sniff_folder(folder: Path) -> bool:
-    """Say whether the first XML file in a folder, or in the folders in it, is a VOC annotation."""
-    first = next(_xml_files(folder, quickly=True), None)
-    if first is None:
-        return False
+    """Say whether one of the first XML files in a folder, or in the folders in it, is a VOC annotation."""
     try:
-        with first.open("rb") as file:
-            return sniff(file.read(4096))
+        return any(sniff(_head(file)) for file in itertools.islice(_xml_files(folder, quickly=True), 20))
     except OSError:
         return False
 
@@ -163,6 +159,11 @@ def _xml_files(folder: Path, *, quickly: bool = False) -> Iterator[Path]:
                 yield Path(parent, name)
             if quickly and seen > _ENOUGH:
                 return
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(4096)
 
 
 def _plane(content: Element, file: Path) -> str:
