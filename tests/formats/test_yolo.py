@@ -106,6 +106,9 @@ def test_a_broken_line_is_told(dataset, line):
         "nc: 1\nnames: [a\n",
         "nc: 1\nnames: !!python/object/apply:os.system [ls]\n",
         "nc: 1\nnames: &a [*a, b]\n",
+        "nc: 1\nnames: " + "[" * 100_000,
+        "nc: 1\nnames: {" + "9" * 5000 + ": a}",
+        "nc: 1\nnames: [a]\nb: " + "c" * (1 << 18),
     ],
 )
 def test_broken_and_hostile_names_are_told(dataset, names):

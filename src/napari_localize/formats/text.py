@@ -28,7 +28,7 @@ def load_bytes(path: Path, largest: int | None = None) -> bytes:
     try:
         size = path.stat().st_size
         if largest is not None and size > largest:
-            raise UserError(f"{path} has {size >> 20} MiB, but at most {largest >> 20} are read; split it.")
+            raise UserError(f"{path} has {size:,} bytes, but at most {largest:,} are read; split it.")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error

@@ -21,7 +21,7 @@ CLASSES, PLANES = "data.yaml", "planes.csv"
 
 _LISTS = ("classes.txt", "obj.names", "labels.txt")
 _NO_LABELS = (*_LISTS, "train.txt", "val.txt", "test.txt", "notes.txt", "readme.txt")
-_LARGEST_LIST = 1 << 22
+_LARGEST_LIST = 1 << 18
 _MOST_FILES = 1_000_000
 _ENOUGH = 500
 """So many files of a folder are looked at to find out whether it is one of YOLO."""
@@ -174,7 +174,8 @@ def _class_names(file: Path) -> list[str]:
     import yaml
 
     try:
-        data: Any = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        # Not the parser in C, which deeply nested content crashes.
+        data: Any = yaml.load(content, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{file} is not valid YAML; export it again.") from error
     names = data.get("names") if isinstance(data, dict) else None
