@@ -145,14 +145,15 @@ def test_many_images_become_the_planes_of_one_layer(tmp_path):
     assert again.sizes["05.tif"] == (50, 60)
 
 
-def test_more_boxes_than_shapes_can_show_come_as_points(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MOST_BOXES", 5)
-    write_annotations(tmp_path / "big.csv", {"cells.tif": detections(*range(0, 60, 10))})
-    seen = len(notification_manager.records)
+def test_of_very_many_boxes_some_are_shapes_and_all_are_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MOST_SHAPES", 5)
+    monkeypatch.setattr("napari_localize.plugin.boxes.MOST_SHAPES", 5)
+    write_annotations(tmp_path / "big.csv", {"cells.tif": detections(*range(0, 90, 10))})
     (layer,) = load(tmp_path / "big.csv")
-    assert type(layer).__name__ == "Points"
-    np.testing.assert_allclose(layer.data[0], [7.75, 4.625])
-    assert "shown as points" in notification_manager.records[seen].message
+    assert layer.nshapes == 5
+    assert len(box_layer(layer).shown()) == 9
+    save(layer, tmp_path / "again.csv")
+    assert len(read_annotations(tmp_path / "again.csv")["cells.tif"]) == 9
 
 
 def test_what_was_mended_in_a_file_is_said(tmp_path):

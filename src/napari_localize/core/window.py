@@ -13,6 +13,9 @@ from napari_localize.core.table import BoxTable
 _MARGIN = 0.15
 """Part of the view's size by which boxes beside it are made ready."""
 
+_READY = 0.6
+"""Part of the way to the farthest box in hand within which all have to be in hand."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -79,7 +82,12 @@ def choose(
         return boxes.ids[np.union1d(rows[order[:most]], always)]
     here = np.flatnonzero(showing & table.on(view.plane) & touching(boxes.boxes, view.grown(_MARGIN)))
     if len(here) > most:
-        here = here[np.argpartition(_distance(boxes.boxes[here], view), most)[:most]]
+        distance = _distance(boxes.boxes[here], view)
+        nearest = np.argpartition(distance, most)[:most]
+        before = np.isin(boxes.ids[here], drawn)
+        inner = distance < _READY * distance[nearest].max()
+        # As long as those in the middle are ready, a short way changes nothing.
+        here = here[before if before[inner].all() and np.count_nonzero(before) <= most else nearest]
     elif len(here) < most:
         before = boxes.rows(drawn)
         before = before[showing[before] & (boxes.planes[before] == boxes.plane_code(view.plane))]
@@ -107,10 +115,8 @@ def _distance(boxes: NDArray[np.float32], view: View) -> NDArray[np.float32]:
     return distance
 
 
-def dots(
-    table: BoxTable, view: View, drawn: NDArray[np.int64], part: float, spacing: float, most: int
-) -> NDArray[np.int64]:
-    """Choose the boxes that are seen as dots: no two dots of a class closer than the screen can tell.
+def dots(table: BoxTable, view: View, part: float, spacing: float, most: int) -> NDArray[np.int64]:
+    """Choose boxes to be seen as dots: no two dots of a class closer than the screen can tell.
 
     Parameters
     ----------
@@ -118,14 +124,12 @@ def dots(
         All boxes.
     view : View
         What is seen.
-    drawn : (N,) int64
-        Ids of boxes that are shapes.
     part : float
         So much of the view's size beside it has dots, too.
     spacing : float
-        Screen pixels between dots.
+        Screen pixels between dots of a class.
     most : int
-        Of more dots than that every n-th is taken.
+        More dots than that are put farther apart.
 
     Returns
     -------
@@ -134,15 +138,15 @@ def dots(
     """
     boxes = table.boxes
     showing = table.showing(view.plane)
-    showing[boxes.rows(drawn)] = False
     rows = np.flatnonzero(showing & touching(boxes.boxes, view.grown(part)))
     if not len(rows):
         return np.zeros(0, np.int64)
     corners = boxes.boxes[rows]
-    step = spacing / view.zoom
-    cells = np.floor((corners[:, :2] + corners[:, 2:]) / (2 * step)).astype(np.int64)
-    cells -= cells.min(axis=0)
-    keys = (cells[:, 1] * (int(cells[:, 0].max()) + 1) + cells[:, 0]) * len(boxes.class_names) + boxes.labels[rows]
-    _, first = np.unique(keys, return_index=True)
-    rows = rows[first]
-    return boxes.ids[rows[:: -(-len(rows) // most)]]
+    while True:
+        cells = np.floor((corners[:, :2] + corners[:, 2:]) * (view.zoom / (2 * spacing))).astype(np.int64)
+        cells -= cells.min(axis=0)
+        keys = (cells[:, 1] * (int(cells[:, 0].max()) + 1) + cells[:, 0]) * len(boxes.class_names) + boxes.labels[rows]
+        _, first = np.unique(keys, return_index=True)
+        if len(first) <= most:
+            return boxes.ids[rows[first]]
+        spacing *= 1.5

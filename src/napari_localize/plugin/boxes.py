@@ -16,7 +16,7 @@ from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Areas, Finished, Step
 from napari_localize.core.table import BoxTable
 from napari_localize.core.window import View, choose
-from napari_localize.plugin.layers import METADATA
+from napari_localize.plugin.layers import METADATA, MOST_SHAPES
 from napari_localize.plugin.mirror import (
     Kept,
     click_side,
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_localize.core.table import Count, Region
-
-MOST_SHAPES = 800
-"""Up to so many boxes are all shapes of the layer, more are shapes where a person looks."""
 
 _DEBOUNCE_MS = 15
 _UNDO_KEYS = (KeyMod.CtrlCmd | KeyCode.KeyZ, KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ)
@@ -83,6 +80,8 @@ class BoxLayer:
         self._timer: Any = None
         self._view: View | None = None
         self._pinned: set[int] = set()
+        self.revision = 0
+        """Rises whenever `changed` is emitted."""
         self._drawn = np.zeros(0, np.int64)
         rows = read_rows(layer)
         self._table, ids = take_over(layer.metadata.get(METADATA, {}), rows)
@@ -376,7 +375,7 @@ class BoxLayer:
             raise UserError(f"there is no class {name!r}; add it first.")
         self._next_class = name
         set_defaults(self.layer, name)
-        self.changed.emit()
+        self._announce()
 
     def undo(self) -> Step | None:
         """Take the last step back; None when there is none."""
@@ -429,7 +428,7 @@ class BoxLayer:
         self.reconcile()
         left_out = self._table.propose(proposals, origin, replace=replace, region=region)
         self._sync()
-        self.changed.emit()
+        self._announce()
         return left_out
 
     def set_filter(self, min_score: float = 0.0, diameter_range: tuple[float, float] = (0.0, math.inf)) -> None:
@@ -439,14 +438,14 @@ class BoxLayer:
             return
         self._table.min_score, self._table.diameter_range = min_score, diameter_range
         self._sync()
-        self.changed.emit()
+        self._announce()
 
     def set_shown_states(self, states: Iterable[str]) -> None:
         """Show only boxes in these states."""
         self.reconcile()
         self._table.shown_states = frozenset(states) & frozenset(STATES)
         self._sync()
-        self.changed.emit()
+        self._announce()
 
     @property
     def line_width(self) -> float:
@@ -489,7 +488,7 @@ class BoxLayer:
         self._write(rows, edit.ids)
         self._dirty = False
         if step is not None:
-            self.changed.emit()
+            self._announce()
 
     def close(self) -> None:
         """Let go of the layer: it stays as it is, and later edits are no longer followed."""
@@ -506,7 +505,11 @@ class BoxLayer:
     def _commit(self, step: Step | None) -> None:
         if step is not None:
             self._sync()
-            self.changed.emit()
+            self._announce()
+
+    def _announce(self) -> None:
+        self.revision += 1
+        self.changed.emit()
 
     def _on_event(self) -> None:
         if not self._applying:

@@ -11,7 +11,7 @@ from napari_localize.core.annotations import Annotations, plane_name, split_plan
 from napari_localize.core.boxes import BoxRows
 from napari_localize.core.colors import STATE_FACES, class_colors
 from napari_localize.core.detections import STATES, Detections
-from napari_localize.plugin.layers import METADATA, MOST_BOXES, box_layer_kwargs, boxes_to_vertices, usual_axes
+from napari_localize.plugin.layers import METADATA, MOST_SHAPES, box_layer_kwargs, boxes_to_vertices, usual_axes
 from napari_localize.plugin.mirror import take_over
 from napari_localize.plugin.rows import rows_of
 
@@ -60,6 +60,8 @@ def to_annotations(data: Sequence[Any], meta: Mapping[str, Any]) -> Annotations:
 def to_layers(annotations: Annotations, name: str) -> list[LayerData]:
     """Return layers for the boxes of a file: one for each image, or one for all when there are many.
 
+    Of very many boxes only some are shapes of the layer; `plugin.boxes.box_layer` knows the others, too.
+
     Parameters
     ----------
     annotations : Annotations
@@ -70,8 +72,6 @@ def to_layers(annotations: Annotations, name: str) -> list[LayerData]:
     files: dict[str, dict[str, str]] = {}
     for plane in annotations:
         files.setdefault(split_plane_name(plane)[0], {})[plane] = plane
-    if sum(map(len, annotations.values())) > MOST_BOXES:
-        return [_points(annotations, list(files), name)]
     if not files:
         return [_layer(annotations, {}, 2, {"image": {"name": name, "axes": []}}, name)]
     if len(files) > MOST_LAYERS:
@@ -103,35 +103,46 @@ def _layer(
 ) -> LayerData:
     names = annotations.class_names or ("object",)
     colors = class_colors(names)
-    vertices: list[Any] = [np.zeros((0, 4, ndim), np.float32)]
-    columns: dict[str, list[Any]] = {"class": [], "score": [], "id": [], "origin": [], "state": []}
-    kept = []
     ids_of = _layer_ids([annotations[plane] for plane in planes.values()])
-    for (index, plane), ids in zip(planes.items(), ids_of, strict=True):
-        part = annotations[plane]
-        labels = [part.class_names[label] for label in part.labels.tolist()]
-        hidden = part.states == "rejected"
-        kept.append(BoxRows.from_detections(index, part[hidden], ids[hidden]))
-        shown = part.boxes[~hidden]
-        vertices.append(boxes_to_vertices(shown, np.tile(np.array(index, np.float32), (len(shown), 1))))
-        columns["class"] += [label for label, out in zip(labels, hidden.tolist(), strict=True) if not out]
-        for column, values in (("score", part.scores), ("id", ids), ("origin", part.origins), ("state", part.states)):
-            columns[column] += values[~hidden].tolist()
+    rows = BoxRows.concatenate(
+        BoxRows.from_detections(index, annotations[plane], ids)
+        for (index, plane), ids in zip(planes.items(), ids_of, strict=True)
+    )
+    shapes = _shapes(rows)
     metadata = {
         **notes,
         "classes": list(names),
         "colors": colors,
         "finished": [list(index) for index, plane in planes.items() if plane in annotations.reviewed],
-        "kept": BoxRows.concatenate(kept),
+        "kept": rows[~shapes],
     }
     meta = {**box_layer_kwargs(names[0]), "name": name, "metadata": {METADATA: metadata}}
-    if columns["id"]:
-        # napari gives colours in the order of the sorted values.
-        meta["features"] = columns
-        meta["edge_color_cycle"] = [colors[label] for label in sorted(set(columns["class"]))]
-        meta["face_color_cycle"] = [list(STATE_FACES[state]) for state in sorted(set(columns["state"]))]
-        return np.concatenate(vertices), {**meta, "shape_type": "rectangle", "edge_width": 1}, "shapes"
-    return None, {**meta, "ndim": ndim}, "shapes"
+    rows = rows[shapes]
+    if not len(rows):
+        return None, {**meta, "ndim": ndim}, "shapes"
+    columns = {
+        "class": np.array(rows.class_names, object)[rows.labels],
+        "score": rows.scores,
+        "id": rows.ids,
+        "origin": np.array(rows.origin_names, object)[rows.origins],
+        "state": np.array(STATES, object)[rows.states],
+    }
+    meta["features"] = {column: values.tolist() for column, values in columns.items()}
+    # napari gives colours in the order of the sorted values.
+    meta["edge_color_cycle"] = [colors[label] for label in sorted(set(columns["class"]))]
+    meta["face_color_cycle"] = [list(STATE_FACES[state]) for state in sorted(set(columns["state"]))]
+    indices = np.array(rows.plane_indices, np.float32).reshape(len(rows.plane_indices), ndim - 2)
+    vertices = boxes_to_vertices(rows.boxes, indices[rows.planes])
+    return vertices, {**meta, "shape_type": "rectangle", "edge_width": 1}, "shapes"
+
+
+def _shapes(rows: BoxRows) -> NDArray[np.bool_]:
+    """Return which boxes become shapes: none that are rejected and, of very many, those that a person has judged first."""
+    seen = np.flatnonzero(rows.states != STATES.index("rejected"))
+    order = np.lexsort((-np.nan_to_num(rows.scores[seen], nan=2.0), rows.states[seen] == STATES.index("proposed")))
+    mask = np.zeros(len(rows), bool)
+    mask[np.sort(seen[order[:MOST_SHAPES]])] = True
+    return mask
 
 
 def _layer_ids(parts: Sequence[Detections]) -> list[NDArray[np.int64]]:
@@ -140,24 +151,3 @@ def _layer_ids(parts: Sequence[Detections]) -> list[NDArray[np.int64]]:
     if len(np.unique(ids)) != len(ids) or (ids < 0).any():
         ids = np.arange(1, len(ids) + 1)
     return np.split(ids, np.cumsum([len(part) for part in parts])[:-1])
-
-
-def _points(annotations: Annotations, files: Sequence[str], name: str) -> LayerData:
-    centers, classes, scores = [], [], []
-    several = len(annotations) > 1
-    for number, part in enumerate(annotations.values()):
-        points = part.centers[:, ::-1] - np.float32(0.5)
-        centers.append(np.insert(points, 0, number, axis=1) if several else points)
-        classes += [part.class_names[label] for label in part.labels.tolist()]
-        scores += part.scores.tolist()
-    colors = class_colors(annotations.class_names)
-    meta = {
-        "name": name,
-        "features": {"class": classes, "score": scores},
-        "face_color": "class",
-        "face_color_cycle": [colors[label] for label in sorted(set(classes))],
-        "border_width": 0,
-        "size": 6,
-        "metadata": {"files": list(files)},
-    }
-    return np.concatenate(centers), meta, "points"

@@ -30,8 +30,9 @@ METADATA = "napari_localize"
 COLUMNS: Mapping[str, Any] = {"class": object, "score": float, "id": np.int64, "origin": object, "state": object}
 """Feature columns of a layer of boxes: a score is NaN when a person made the box, an id is -1 until it is known."""
 
-MOST_BOXES = 20_000
-"""More shapes than this in one layer make napari too slow to be of use."""
+MOST_SHAPES = 400
+"""Up to so many boxes are all shapes of their layer, of more those are where a person looks: napari takes longer than
+a person notices to exchange more shapes than this."""
 
 _HALF = 0.5
 

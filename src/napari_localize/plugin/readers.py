@@ -36,7 +36,7 @@ def read_boxes(path: str | list[str]) -> list[LayerData]:
     from napari.utils.notifications import show_warning
 
     from napari_localize.formats import read_annotations
-    from napari_localize.plugin.files import MOST_BOXES, to_layers
+    from napari_localize.plugin.files import to_layers
 
     layers: list[LayerData] = []
     for one in [path] if isinstance(path, str) else path:
@@ -44,10 +44,19 @@ def read_boxes(path: str | list[str]) -> list[LayerData]:
         name = Path(one).name
         parts = to_layers(annotations, name)
         notes = list(annotations.notes)
-        if parts[0][2] == "points":
-            number = sum(map(len, annotations.values()))
-            notes.append(f"{number} boxes are more than {MOST_BOXES}, so they are shown as points")
         if notes:
             show_warning(f"{name}: " + "; ".join(note.rstrip(".") for note in notes) + ".")
         layers += parts
+    _follow_view()
     return layers
+
+
+def _follow_view() -> None:
+    """Have the viewer show what of very many boxes is in view, though no dock of ours may be open."""
+    from napari import current_viewer
+
+    from napari_localize.plugin.window import windows_of
+
+    viewer = current_viewer()
+    if viewer is not None:
+        windows_of(viewer)

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import boxes_to_vertices, is_box_layer, view_index
+from napari_localize.plugin.window import camera_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
@@ -43,11 +44,6 @@ def show_plane(viewer: Any, layer: Layer, plane: Sequence[int]) -> None:
     world = layer.data_to_world([*plane, 0, 0])
     first = viewer.dims.ndim - layer.ndim
     viewer.dims.set_point(list(range(first, first + len(plane))), [float(at) for at in world[: len(plane)]])
-
-
-def camera_of(viewer: Any) -> Any:
-    """Return the camera, which was an attribute of the viewer before napari 0.9."""
-    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
 def show_box(viewer: Any, boxes: BoxLayer, key: int) -> None:

@@ -18,6 +18,7 @@ from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import Plane, box_index, new_box_layer, view_index
 from napari_localize.plugin.pairs import boxes_of, pair
 from napari_localize.plugin.regions import Region
+from napari_localize.plugin.window import windows_of
 from napari_localize.widgets._channels import ChannelPicker
 from napari_localize.widgets._filter import FilterBox
 from napari_localize.widgets._jobs import JobRunner
@@ -80,6 +81,7 @@ class LocalizeWidget(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self._widths = LineWidths(self._viewer, self)
+        windows_of(self._viewer)
         self._jobs = JobRunner(self)
         self._run: _Run | None = None
         self._boxes: BoxLayer | None = None

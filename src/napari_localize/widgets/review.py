@@ -17,6 +17,7 @@ from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.mirror import in_use
 from napari_localize.plugin.pairs import lay_on_images, pair
+from napari_localize.plugin.window import windows_of
 from napari_localize.widgets._boxes_picker import BoxesPicker
 from napari_localize.widgets._classes import ClassTable
 from napari_localize.widgets._judge import JudgeBar, StateBar
@@ -46,6 +47,7 @@ class ReviewWidget(Dock):
         self.judge = JudgeBar()
         self.states = StateBar()
         self._widths = LineWidths(self._viewer, self)
+        windows_of(self._viewer)
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(0)
@@ -169,6 +171,7 @@ class ReviewWidget(Dock):
             self._boxes = boxes = box_layer(layer)
             boxes.changed.connect(self._soon)
             boxes.selection_changed.connect(self._soon)
+            boxes.drawn_changed.connect(self._soon)
             boxes.stepped.connect(self._on_step)
             layer.events.mode.connect(self._soon)
             self._keys.bind(layer)
@@ -181,6 +184,7 @@ class ReviewWidget(Dock):
         if boxes is not None and boxes.alive:
             boxes.changed.disconnect(self._soon)
             boxes.selection_changed.disconnect(self._soon)
+            boxes.drawn_changed.disconnect(self._soon)
             boxes.stepped.disconnect(self._on_step)
             boxes.layer.events.mode.disconnect(self._soon)
 
@@ -223,7 +227,10 @@ class ReviewWidget(Dock):
             number = sum(count.shown for count in boxes.counts().values())
             parts.append(f"{number} boxes on all planes, {len(boxes.finished)} of {planes} planes finished")
         if missing := boxes.not_drawn:
-            parts.append(f"{missing} boxes are too many to draw: raise the score in Localize to see only the sure ones")
+            number = len(boxes.drawn)
+            parts.append(
+                f"{number:,} of {number + missing:,} boxes can be edited now, the others are dots: zoom in on them"
+            )
         return "<br>".join(parts)
 
     def _image(self) -> Image | None:
