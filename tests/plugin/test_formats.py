@@ -45,7 +45,7 @@ def test_a_yolo_folder_opens_by_its_data_yaml_and_label_files_by_themselves(make
     write_annotations(tmp_path / "set", DATA, format="yolo")
     viewer = make_napari_viewer()
     for name in ("data.yaml", "labels/a.txt"):
-        (layer,) = viewer.open(tmp_path / "set" / name)
+        (layer,) = viewer.open(tmp_path / "set" / name, plugin="napari-localize")
         assert len(layer.data) == 2
 
 
