@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from napari_localize.core.detections import Detections
     from napari_localize.core.errors import UserError
     from napari_localize.measurements.tables import Measurements
+    from napari_localize.project import open_project
 
     __version__: str
 
@@ -22,6 +23,7 @@ __all__ = [
     "evaluate",
     "load_model",
     "measure",
+    "open_project",
     "predict",
     "read_annotations",
     "train",

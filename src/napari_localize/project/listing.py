@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from napari_localize.core.boxes import PlaneIndex
 from napari_localize.core.detections import STATES
 from napari_localize.project.image import Counts, ProjectImage, Status
-from napari_localize.project.names import position_of, text_of
+from napari_localize.project.names import position_of, shape_of, text_of
 
 if TYPE_CHECKING:
     from napari_localize.project.project import Project
@@ -52,7 +51,7 @@ def list_images(project: Project, connection: sqlite3.Connection) -> list[Projec
     marked = {image for (image,) in connection.execute("SELECT image FROM areas JOIN planes ON planes.id = plane")}
     found = []
     for key, name, path, axes, text in connection.execute("SELECT id, name, path, axes, shape FROM images ORDER BY id"):
-        shape = tuple(int(n) for n in json.loads(text))
+        shape = shape_of(axes, text)
         planes = 1
         for axis, n in zip(axes, shape, strict=True):
             planes *= 1 if axis in "YXCS" else n

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sqlite3
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +12,13 @@ from numpy.typing import NDArray
 
 from napari_localize.core.boxes import PlaneIndex
 from napari_localize.core.colors import class_colors
+from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Classes
+
+MOST_PLANES = 1 << 23
+"""Planes of an image; more can only be an attack."""
+
+REPAIR = "mend the project with: napari-localize project check --repair"
 
 
 def position_of(text: str) -> PlaneIndex:
@@ -18,13 +26,35 @@ def position_of(text: str) -> PlaneIndex:
 
     Raises
     ------
-    ValueError
+    UserError
         When it was not stored by us.
     """
-    plane = tuple(int(part) for part in text.split(",")) if text else ()
-    if any(not 0 <= n < 1 << 31 for n in plane):
-        raise ValueError(f"the plane {text!r} makes no sense")
-    return plane
+    parts = text.split(",") if text else []
+    if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+        raise UserError(f"the stored plane {text[:40]!r} makes no sense; {REPAIR}")
+    return tuple(int(part) for part in parts)
+
+
+def shape_of(axes: str, text: str) -> tuple[int, ...]:
+    """Return the shape of an image from how it is stored.
+
+    Raises
+    ------
+    UserError
+        When it was not stored by us.
+    """
+    try:
+        shape = json.loads(text)
+    except (ValueError, RecursionError):
+        shape = None
+    if (
+        not isinstance(shape, list)
+        or len(shape) != len(axes)
+        or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape)
+        or math.prod(n for axis, n in zip(axes, shape, strict=True) if axis not in "YXCS") > MOST_PLANES
+    ):
+        raise UserError(f"the stored shape {text[:40]!r} of an image makes no sense; {REPAIR}")
+    return tuple(shape)
 
 
 def text_of(plane: PlaneIndex) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from napari_localize.core.boxes import STATE_CODES, BoxRows, PlaneIndex
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.project.listing import ProjectPlane
-from napari_localize.project.names import classes_of, text_of
+from napari_localize.project.names import classes_of, shape_of, text_of
 from napari_localize.project.rows import rows_of_plane
 
 
@@ -55,7 +54,7 @@ def find_place(connection: sqlite3.Connection, plane: str | ProjectPlane) -> Pla
 
 
 def _outer(axes: str, shape: str) -> dict[str, int]:
-    return {axis.lower(): n for axis, n in zip(axes, json.loads(shape), strict=True) if axis not in "YXCS"}
+    return {axis.lower(): n for axis, n in zip(axes, shape_of(axes, shape), strict=True) if axis not in "YXCS"}
 
 
 def rows_at(connection: sqlite3.Connection, place: Place) -> BoxRows:

@@ -7,11 +7,11 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Change, Classes
 from napari_localize.project.adding import Relinked, add_images, relink, replace_file
+from napari_localize.project.checking import check_project
 from napari_localize.project.database import FILE, Database
 from napari_localize.project.edit import Edit, proposing_table
 from napari_localize.project.exchange import annotations_of, import_annotations
@@ -28,6 +29,7 @@ from napari_localize.project.image import ProjectImage
 from napari_localize.project.journal import has_entry, now, record_change
 from napari_localize.project.listing import ProjectPlane, list_images, list_planes
 from napari_localize.project.lock import Lock
+from napari_localize.project.models import Evaluation, UsedModel, add_evaluation, add_model, evaluations, used_models
 from napari_localize.project.names import classes_of
 from napari_localize.project.places import detections_at, find_place
 from napari_localize.project.undoing import walk
@@ -442,6 +444,60 @@ class Project:
         """
         if not self.writer.flush():
             raise UserError(self.writer.error or f"the edits of {self.path} cannot be saved; check its disk.")
+
+    def check(self) -> list[str]:
+        """Look for everything that may be wrong, which reads the whole project; return a sentence for each thing.
+
+        The database, its counts and its index, the boxes, the steps in the journal, and the image files. What is wrong
+        with the database is mended by ``napari-localize project check --repair``.
+
+        Raises
+        ------
+        UserError
+            When it cannot even be read.
+        """
+        return check_project(self)
+
+    def add_model(self, reference: str, sha256: str, card: Mapping[str, Any]) -> None:
+        """Note a model that has been used.
+
+        Parameters
+        ----------
+        reference : str
+            ``name@version``, as in the origins of boxes.
+        sha256 : str
+            Of its file.
+        card : mapping
+            What goes with it, of what JSON can hold.
+
+        Raises
+        ------
+        UserError
+            When another model is known under this reference, or the project cannot be written.
+        """
+        with self.database.transaction() as connection:
+            add_model(connection, reference, sha256, card)
+
+    def models(self) -> list[UsedModel]:
+        """Return the models that were used, in the order of their first use."""
+        with self.database.reading() as connection:
+            return used_models(connection)
+
+    def add_evaluation(self, model: str, result: Mapping[str, Any]) -> None:
+        """Note how well a model did, in numbers of what JSON can hold.
+
+        Raises
+        ------
+        UserError
+            When the project cannot be written.
+        """
+        with self.database.transaction() as connection:
+            add_evaluation(connection, model, result)
+
+    def evaluations(self) -> list[Evaluation]:
+        """Return how well models did, in the order of time."""
+        with self.database.reading() as connection:
+            return evaluations(connection)
 
     def has_content(self) -> bool:
         """Whether there is anything that a person or a model has done; images alone are nothing."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_localize.core.boxes import BoxRows, PlaneIndex
 from napari_localize.core.errors import UserError
 from napari_localize.project.codec import check_rows
-from napari_localize.project.names import class_ids, origin_ids, plane_ids, position_of
+from napari_localize.project.names import REPAIR, class_ids, origin_ids, plane_ids, position_of
 
 T = TypeVar("T")
 
@@ -81,9 +81,7 @@ def _pack(connection: sqlite3.Connection, image: int, where: str, values: tuple[
         )
         check_rows(rows)
     except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(
-            f"the stored boxes are damaged ({error}); try: napari-localize project check --repair"
-        ) from error
+        raise UserError(f"the stored boxes are damaged ({error}); {REPAIR}") from error
     return rows
 
 
