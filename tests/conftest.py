@@ -1,26 +1,33 @@
 from __future__ import annotations
 
-import os
+import sys
 
 import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _leave_the_user_alone(tmp_path_factory):
-    """Neither the models nor the choices of whoever runs the tests are read or changed.
+    """Neither the models nor the boxes nor the choices of whoever runs the tests are read or changed.
 
     One store for all tests, as the engine that they share would not notice another one.
     """
     from qtpy.QtCore import QSettings
 
     from napari_localize.models.registry import STORE_VARIABLE
+    from napari_localize.project.folder import DATA_VARIABLE
 
     home = tmp_path_factory.mktemp("user")
-    before = os.environ.get(STORE_VARIABLE)
-    os.environ[STORE_VARIABLE] = str(home / "models")
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(home))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STORE_VARIABLE, str(home / "models"))
+        patch.setenv(DATA_VARIABLE, str(home / "data"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _let_go_of_projects():
+    """What a viewer of a test has kept on disk is closed with it."""
     yield
-    if before is None:
-        del os.environ[STORE_VARIABLE]
-    else:
-        os.environ[STORE_VARIABLE] = before
+    keeping = sys.modules.get("napari_localize.plugin.keeping")
+    if keeping is not None:
+        keeping.close_keepers()

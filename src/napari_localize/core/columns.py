@@ -216,6 +216,11 @@ class BoxColumns(Mapping[int, Box]):
                 self._row_of[int(self._store["ids"][row])] = row
             self._n = last
 
+    def renumber(self, ids: NDArray[np.int64]) -> None:
+        """Give every box another id, in the order of the rows."""
+        self._store["ids"][: self._n] = ids
+        self._row_of = dict(zip(ids.tolist(), range(self._n), strict=True))
+
     def _names(self) -> dict[str, Any]:
         return {
             "plane_indices": tuple(self._planes.all),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_localize.core.boxes import BoxRows, PlaneIndex
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 LIMIT = 1000
 """Steps that are kept in memory; the oldest goes first."""
@@ -142,6 +141,20 @@ class History:
     def forget_redo(self) -> None:
         """Drop the steps taken back."""
         self._undone.clear()
+
+    def ids(self) -> NDArray[np.int64]:
+        """Return the ids of all boxes that the steps speak of."""
+        parts = [rows.ids for step in (*self._done, *self._undone) for rows in (step.before, step.after)]
+        return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
+    def renumber(self, old: NDArray[np.int64], new: NDArray[np.int64]) -> None:
+        """Give the boxes of the steps other ids; `old` is in rising order and holds them all."""
+
+        def renamed(rows: BoxRows) -> BoxRows:
+            return replace(rows, ids=new[old.searchsorted(rows.ids)])
+
+        for steps in (self._done, self._undone):
+            steps[:] = [replace(step, before=renamed(step.before), after=renamed(step.after)) for step in steps]
 
     @property
     def undo_text(self) -> str | None:

@@ -89,6 +89,25 @@ class BoxTable:
             self._last_id = max(self._last_id, int(boxes.ids.max()))
         self._know_classes(boxes.used_classes())
 
+    def keep(self, journal: Journal) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Have a journal note all that there is, and whatever happens from now on.
+
+        Returns
+        -------
+        old, new : (N,) int64
+            The boxes get the ids that the journal gives; `old` is in rising order.
+        """
+        self.journal = journal
+        old = np.union1d(self.boxes.ids, self.history.ids())
+        new = self.new_ids(len(old))
+        self.boxes.renumber(new[np.searchsorted(old, self.boxes.ids)])
+        self.history.renumber(old, new)
+        nothing = np.zeros(0, np.int64)
+        journal.record(
+            Change("propose", "begin", self.take(), nothing, None, dict(self.classes), self.finished, self.areas)
+        )
+        return old, new
+
     def take(self, ids: Ids | None = None) -> BoxRows:
         """Return boxes by id, or all."""
         return self.boxes.take(slice(None) if ids is None else self.boxes.rows(ids))

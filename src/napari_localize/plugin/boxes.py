@@ -13,7 +13,7 @@ from psygnal import Signal
 from napari_localize.core.boxes import Box, BoxRows
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
-from napari_localize.core.steps import Areas, Finished, Step
+from napari_localize.core.steps import Areas, Finished, Journal, Step
 from napari_localize.core.table import BoxTable
 from napari_localize.core.window import View, choose
 from napari_localize.plugin.layers import METADATA, MOST_SHAPES
@@ -461,6 +461,30 @@ class BoxLayer:
             layer.events.edge_width()
         with layer.block_update_properties():
             layer.current_edge_width = width
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where the boxes are kept besides in the layer."""
+        return self._table.journal
+
+    def keep(self, journal: Journal) -> None:
+        """Have a journal note all boxes, and whatever happens to them from now on."""
+        self.reconcile()
+        old, new = self._table.keep(journal)
+        number = dict(zip(old.tolist(), new.tolist(), strict=True))
+        self._last.ids = [number.get(key, key) for key in self._last.ids]
+        self._pinned.clear()
+        self._sync()
+        self._announce()
+
+    def show_table(self, table: BoxTable) -> None:
+        """Show the boxes of a table instead of those that there are, which are not touched by that."""
+        table.min_score, table.diameter_range = self._table.min_score, self._table.diameter_range
+        table.shown_states = self._table.shown_states
+        self._table = table
+        self._kept = Kept(table, self._drawn)
+        self._sync()
+        self._announce()
 
     def look_at(self, view: View | None) -> None:
         """Make shapes of the boxes where a person looks; needed only when they are too many for all to be shapes."""

@@ -15,6 +15,7 @@ from napari_localize.core.errors import UserError
 from napari_localize.core.settings import PredictSettings
 from napari_localize.engine.client import shared_engine
 from napari_localize.plugin.boxes import BoxLayer, box_layer
+from napari_localize.plugin.keeping import keeper_of
 from napari_localize.plugin.layers import Plane, box_index, new_box_layer, view_index
 from napari_localize.plugin.pairs import boxes_of, pair
 from napari_localize.plugin.regions import Region
@@ -82,6 +83,7 @@ class LocalizeWidget(Dock):
         super().__init__(napari_viewer)
         self._widths = LineWidths(self._viewer, self)
         windows_of(self._viewer)
+        keeper_of(self._viewer)
         self._jobs = JobRunner(self)
         self._run: _Run | None = None
         self._boxes: BoxLayer | None = None

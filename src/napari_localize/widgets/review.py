@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from math import prod
 from typing import Any
 
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import QInputDialog, QLabel, QShortcut, QVBoxLayout, QWidget
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Step
 from napari_localize.plugin.boxes import BoxLayer, box_layer
+from napari_localize.plugin.keeping import keeper_of
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.mirror import in_use
 from napari_localize.plugin.pairs import lay_on_images, pair
@@ -30,6 +32,7 @@ NO_BOXES = (
     "There are no boxes to review yet. Run a model in <b>Localize</b>, open a COCO or CSV file, "
     "or make a new layer and draw."
 )
+_CLOCK_MS = 400
 NO_IMAGE = "Open an image first: File &gt; Open, File &gt; Open Sample, or drag a file onto the window."
 
 
@@ -48,6 +51,10 @@ class ReviewWidget(Dock):
         self.states = StateBar()
         self._widths = LineWidths(self._viewer, self)
         windows_of(self._viewer)
+        self._keeper = keeper_of(self._viewer)
+        self._clock = QTimer(self)
+        self._clock.setInterval(_CLOCK_MS)
+        self._clock.timeout.connect(self._show_saved)
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(0)
@@ -89,6 +96,7 @@ class ReviewWidget(Dock):
             f"Take back: {{}}. Key: {undo}.",
             f"Do again: {{}}. Key: {redo}.",
         )
+        self.saved: QLabel = hint()
         self.status: QLabel = hint()
         self._body = QWidget()
         body = QVBoxLayout(self._body)
@@ -103,6 +111,7 @@ class ReviewWidget(Dock):
         body.addWidget(self.states)
         body.addWidget(line())
         body.addLayout(row(self.undo_button, self.redo_button))
+        body.addWidget(self.saved)
         body.addWidget(self.status)
         for part in (self.picker, self._empty, self.new_button, self._body):
             self.column.addWidget(part)
@@ -141,6 +150,7 @@ class ReviewWidget(Dock):
         self._viewer.layers.events.removed.connect(self._soon)
         self.picker.connect_viewer()
         self._widths.start()
+        self._clock.start()
         self._refresh()
 
     def disconnect_viewer(self) -> None:
@@ -149,9 +159,22 @@ class ReviewWidget(Dock):
         self._let_go()
         self._later.stop()
         self._widths.stop()
+        self._clock.stop()
         self._viewer.dims.events.current_step.disconnect(self._soon)
         self._viewer.layers.events.inserted.disconnect(self._soon)
         self._viewer.layers.events.removed.disconnect(self._soon)
+
+    def _show_saved(self) -> None:
+        """Say whether all changes are on disk."""
+        keeper = self._keeper
+        if keeper.problem:
+            text = escape(keeper.problem)
+        elif keeper.pending:
+            text = "saving ..."
+        else:
+            text = f"saved {keeper.saved:%H:%M:%S}" if keeper.saved else ""
+        if text != self.saved.text():
+            say(self.saved, text)
 
     def showEvent(self, event: Any) -> None:
         # Another dock on the same layer may have taken the keys.

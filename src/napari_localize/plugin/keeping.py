@@ -1,0 +1,192 @@
+"""Boxes of a viewer on disk: a project in the user's data folder until there is one with a name."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_localize.core.errors import UserError
+from napari_localize.plugin.boxes import BoxLayer, box_layer
+from napari_localize.plugin.layers import is_box_layer
+from napari_localize.plugin.pairs import image_of
+from napari_localize.project import Project, ProjectImage, autosave_project
+from napari_localize.project.files import fingerprint, measure, stored_path
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Shapes
+
+_keepers: dict[int, Keeper] = {}
+
+
+def keeper_of(viewer: Any) -> Keeper:
+    """Return what keeps the boxes of a viewer; the first call for a viewer starts it."""
+    viewer = getattr(viewer, "__wrapped__", viewer)  # napari hands a proxy to the widgets of plugins
+    keeper = _keepers.get(id(viewer))
+    if keeper is None:
+        keeper = _keepers[id(viewer)] = Keeper(viewer)
+        weakref.finalize(viewer, _forget, id(viewer))
+    return keeper
+
+
+def _forget(key: int) -> None:
+    keeper = _keepers.pop(key, None)
+    if keeper is not None:
+        keeper.close()
+
+
+def close_keepers() -> None:
+    """Write down what is not on disk yet and let go of all projects."""
+    for key in list(_keepers):
+        _forget(key)
+
+
+class Keeper:
+    """Writes the boxes of a viewer's layers to disk as they change.
+
+    Boxes that belong to no project go into one in the user's data folder, which is offered again when it was left
+    without a name.
+
+    Attributes
+    ----------
+    saved : datetime or None
+        When all changes were on disk last.
+    problem : str or None
+        Why changes are not on disk.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._layers = weakref.ref(viewer.layers)
+        self._autosave: Project | None = None
+        self._project: Project | None = None
+        self._images: weakref.WeakKeyDictionary[Shapes, ProjectImage] = weakref.WeakKeyDictionary()
+        self.saved: datetime | None = None
+        self.problem: str | None = None
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        for layer in list(viewer.layers):
+            self._take(layer)
+
+    @property
+    def project(self) -> Project | None:
+        """The project that a person has opened."""
+        return self._project
+
+    @property
+    def unnamed(self) -> Project | None:
+        """The project of boxes that belong to none."""
+        return self._autosave
+
+    @property
+    def pending(self) -> int:
+        """How many changes are on their way to the disk."""
+        return sum(project.writer.pending for project in (self._autosave, self._project) if project is not None)
+
+    def open(self, project: Project) -> None:
+        """Make a project the one that is worked on.
+
+        Raises
+        ------
+        UserError
+            When the one before cannot be closed; it stays then.
+        """
+        if self._project is not None and self._project is not project:
+            self._project.close()
+        self._project = project
+
+    def save_as(self, path: Path) -> None:
+        """Give the boxes that belong to no project one with a name, or copy the project and go on with the copy.
+
+        Raises
+        ------
+        UserError
+            When it cannot be written; nothing changes then.
+        """
+        project = self._project or self._autosave
+        if project is None:
+            raise UserError("there are no boxes to save yet; run a model or draw some first.")
+        project.save_as(path)
+        if project is self._autosave:
+            self._project, self._autosave = self._autosave, None
+
+    def image_of(self, layer: Shapes) -> ProjectImage | None:
+        """Return the image of a project that a layer's boxes belong to."""
+        return self._images.get(layer)
+
+    def show(self, image: ProjectImage, layer: Shapes) -> str | None:
+        """Show the boxes that a project has for an image in a layer that was made for it, and keep them there.
+
+        Returns
+        -------
+        str or None
+            A sentence where the image's file has gone or changed.
+
+        Raises
+        ------
+        UserError
+            When they cannot be read.
+        """
+        loaded = image.load()
+        journal = None if image.project.read_only_reason else self._journal(image)
+        self._images[layer] = image
+        box_layer(layer).show_table(loaded.table(journal))
+        return loaded.warning
+
+    def close(self) -> None:
+        """Write down what is not on disk yet and let go of the projects."""
+        layers = self._layers()
+        if layers is not None:
+            layers.events.inserted.disconnect(self._on_inserted)
+        for project in (self._autosave, self._project):
+            if project is not None:
+                with suppress(UserError):
+                    project.close()
+
+    def _journal(self, image: ProjectImage) -> Any:
+        return image.journal(background=True, on_error=self._on_error, on_saved=self._on_saved)
+
+    def _on_error(self, sentence: str) -> None:
+        self.problem = sentence
+
+    def _on_saved(self, when: datetime) -> None:
+        self.saved, self.problem = when, None
+
+    def _on_inserted(self, event: Any) -> None:
+        self._take(event.value)
+
+    def _take(self, layer: Any) -> None:
+        """Keep the boxes of a layer that belongs to no project yet."""
+        layers = self._layers()
+        if layers is None or not is_box_layer(layer) or layer in self._images:
+            return
+        boxes = box_layer(layer)
+        try:
+            if self._autosave is None:
+                self._autosave = autosave_project()
+            image = _add(self._autosave, boxes, image_of(layer, layers))
+            boxes.keep(self._journal(image))
+            self._images[layer] = image
+        except UserError as error:
+            self.problem = f"boxes are not kept on disk: {error}"
+
+
+def _add(project: Project, boxes: BoxLayer, image: Image | None) -> ProjectImage:
+    """Add an entry for the image of a layer of boxes."""
+    info = boxes.image_info
+    leading = boxes.layer.ndim - 2
+    planes = list(info.get("planes", ()))
+    if len(planes) != leading:
+        planes = [max((plane[axis] + 1 for plane in boxes.planes()), default=1) for axis in range(leading)]
+    # Letters of our own: that of a channel axis would count for no axis of planes.
+    axes = "PTZ"[-leading:] if 0 < leading <= 3 else "ABDEFGHIJKLMN"[:leading]
+    height, width = info.get("size") or (1, 1)
+    file = Path(str(image.source.path)) if image is not None and image.source.path else None
+    stored = measured = mark = None
+    if file is not None:
+        with suppress(OSError, UserError):
+            measured, mark = measure(file), fingerprint(file)
+            stored = stored_path(file.absolute(), project.path)
+    name = str(info.get("file") or info.get("name") or boxes.layer.name)
+    shape = [*planes, int(height), int(width)]
+    return project.image(project.insert_image(name, stored, mark, measured, axes + "YX", shape))

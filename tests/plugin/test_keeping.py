@@ -1,0 +1,161 @@
+"""Boxes of a viewer are on disk as they change, and come back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+from skimage.io import imsave
+
+from napari_localize.core.detections import Detections
+from napari_localize.plugin.boxes import box_layer
+from napari_localize.plugin.files import to_layers
+from napari_localize.plugin.keeping import close_keepers, keeper_of
+from napari_localize.plugin.layers import new_box_layer
+from napari_localize.project import open_project, recoverable
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_LOCALIZE_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def viewer():
+    viewer = ViewerModel()
+    keeper_of(viewer)
+    return viewer
+
+
+def found(*starts):
+    corners = np.array([(x, 10, x + 20, 30) for x in starts], np.float32).reshape(-1, 4)
+    return Detections(corners, scores=np.full(len(starts), 0.5))
+
+
+def add_boxes(viewer, image, *starts):
+    viewer.add_layer(image)
+    layer = new_box_layer(image)
+    viewer.add_layer(layer)
+    box_layer(layer).set_proposals({(0,) * (layer.ndim - 2): found(*starts)}, "model@1")
+    return layer
+
+
+def stored(viewer, layer):
+    image = keeper_of(viewer).image_of(layer)
+    rows = image.load().rows
+    return dict(rows.items())
+
+
+def test_what_happens_to_loose_boxes_is_on_disk(viewer):
+    layer = add_boxes(viewer, Image(np.zeros((100, 200)), name="cells"), 0, 50, 100)
+    boxes = box_layer(layer)
+    first = min(boxes.shown())
+    boxes.accept([first])
+    layer.add(np.array([[50, 50], [50, 70], [70, 70], [70, 50]], float), shape_type="rectangle")
+    boxes.reject([first + 1])
+    boxes.finish(())
+    assert stored(viewer, layer) == dict(boxes.table.boxes)
+    boxes.undo()
+    boxes.undo()
+    assert stored(viewer, layer) == dict(boxes.table.boxes)
+    assert keeper_of(viewer).saved is not None
+    assert keeper_of(viewer).problem is None
+
+
+def test_two_images_do_not_share_ids_nor_steps(viewer):
+    layers = [add_boxes(viewer, Image(np.zeros((100, 200)), name=name), 0, 50) for name in "ab"]
+    ids = [set(box_layer(layer).shown()) for layer in layers]
+    assert not ids[0] & ids[1]
+    for layer in layers:
+        box_layer(layer).accept(box_layer(layer).shown())
+    box_layer(layers[0]).undo()
+    for layer in layers:
+        assert stored(viewer, layer) == dict(box_layer(layer).table.boxes)
+
+
+def test_boxes_that_were_there_before_are_kept_with_their_history():
+    image = Image(np.zeros((100, 200)), name="cells")
+    layer = new_box_layer(image)
+    boxes = box_layer(layer)
+    boxes.set_proposals({(): found(0, 50, 100)}, "model@1")
+    boxes.accept([1, 2])
+    boxes.undo()
+    viewer = ViewerModel()
+    viewer.add_layer(image)
+    viewer.add_layer(layer)
+    keeper_of(viewer)
+    boxes.redo()
+    assert boxes.table.by_state()["accepted"] == 2
+    assert stored(viewer, layer) == dict(boxes.table.boxes)
+    assert sorted(layer.features["id"]) == sorted(boxes.shown())
+
+
+def test_after_a_crash_boxes_are_offered_and_shown_again(tmp_path):
+    file = tmp_path / "cells.png"
+    imsave(file, np.zeros((100, 200), np.uint8), check_contrast=False)
+    viewer = ViewerModel()
+    keeper_of(viewer)
+    image = Image(np.zeros((100, 200)), name="cells")
+    image._source = image.source.model_copy(update={"path": str(file)})
+    layer = add_boxes(viewer, image, 0, 50, 100)
+    boxes = box_layer(layer)
+    boxes.accept([min(boxes.shown())])
+    expected = dict(boxes.table.boxes)
+    close_keepers()
+    (left,) = recoverable()
+    assert (left.images, left.boxes) == (["cells.png"], 3)
+    again = ViewerModel()
+    keeper = keeper_of(again)
+    with open_project(left.path) as project:
+        keeper.open(project)
+        (entry,) = project.images()
+        assert entry.path == file
+        again.add_layer(Image(np.zeros((100, 200)), name="cells"))
+        layer = new_box_layer(again.layers["cells"])
+        assert keeper.show(entry, layer) is None
+        again.add_layer(layer)
+        assert dict(box_layer(layer).table.boxes) == expected
+        box_layer(layer).undo()
+        assert box_layer(layer).table.by_state()["accepted"] == 0
+        assert stored(again, layer) == dict(box_layer(layer).table.boxes)
+
+
+def test_nothing_is_left_behind_where_nothing_was_done(viewer):
+    viewer.add_layer(Image(np.zeros((100, 200)), name="cells"))
+    viewer.add_layer(new_box_layer(viewer.layers["cells"]))
+    close_keepers()
+    assert recoverable() == []
+
+
+def test_loose_boxes_become_a_project_with_a_name(viewer, tmp_path):
+    layer = add_boxes(viewer, Image(np.zeros((3, 100, 200)), name="movie"), 0, 50)
+    keeper = keeper_of(viewer)
+    keeper.save_as(tmp_path / "mine")
+    box_layer(layer).accept(box_layer(layer).shown())
+    close_keepers()
+    assert recoverable() == []
+    with open_project(tmp_path / "mine") as project:
+        (image,) = project.images()
+        assert image.planes() == [(0,), (1,), (2,)]
+        assert image.counts == {"object": {"accepted": 2}}
+
+
+def test_where_nothing_can_be_written_one_goes_on_and_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("NAPARI_LOCALIZE_DATA", str(tmp_path / "file"))
+    viewer = ViewerModel()
+    keeper = keeper_of(viewer)
+    layer = add_boxes(viewer, Image(np.zeros((100, 200)), name="cells"), 0, 50)
+    assert len(box_layer(layer)) == 2
+    assert "not kept on disk" in keeper.problem
+
+
+def test_boxes_of_a_file_are_kept_from_the_moment_they_are_open(viewer, tmp_path):
+    from napari.layers import Layer
+
+    from napari_localize.core.annotations import Annotations
+
+    (data,) = to_layers(Annotations({"cells.tif": found(0, 50)}), "boxes.json")
+    layer = viewer.add_layer(Layer.create(*data))
+    assert len(stored(viewer, layer)) == 2
