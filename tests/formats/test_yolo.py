@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from napari_localize.core.annotations import Annotations
@@ -114,6 +120,22 @@ def test_a_broken_line_is_told(dataset, line):
 def test_broken_and_hostile_names_are_told(dataset, names):
     with pytest.raises(UserError, match=r"data\.yaml"):
         read_annotations(dataset({"labels/a.txt": "0 0.5 0.5 0.2 0.1"}, names))
+
+
+NUMBERS = st.one_of(st.floats(), st.integers(-2, 20_000), st.floats(0, 1)).map(str)
+
+
+@given(lines=st.lists(st.lists(NUMBERS, max_size=9).map(" ".join), max_size=4))
+@settings(deadline=None)
+def test_any_numbers_give_boxes_within_the_image_or_a_sentence(lines):
+    with tempfile.TemporaryDirectory() as folder:
+        Image.new("L", (50, 100)).save(Path(folder) / "a.png")
+        (Path(folder) / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n" + "\n".join(lines))
+        with contextlib.suppress(UserError):
+            part = read_annotations(folder)["a.png"]
+            assert len(part) >= 1
+            assert (part.boxes >= 0).all()
+            assert (part.boxes <= [50, 100, 50, 100]).all()
 
 
 def test_predictions_have_scores_and_what_was_judged_is_to_train_with(tmp_path):

@@ -41,8 +41,8 @@ class Format:
     name, title : str
         What the user types and what the user reads.
     extensions : tuple of str
-        In lower case with the dot; new files of the first one are written in this format. None for formats that
-        have to be named.
+        In lower case with the dot; new files of the first one are written in this format. Formats without any have
+        to be named for writing.
     sniff : callable
         Says from the first bytes of a file whether it is in this format.
     read, write : callable
