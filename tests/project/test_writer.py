@@ -180,3 +180,30 @@ def test_a_project_with_unsaved_edits_stays_open(tmp_path, monkeypatch):
         assert boxes_of(again.image("i").load()) == {1: box()}
     with pytest.raises(UserError, match="has been closed"):
         journal.record(do({}, {1: box()}))
+
+
+def test_a_script_and_the_window_do_not_wait_for_each_other(project, image):
+    journal = image.journal(background=True)
+    with project.edit("look while somebody draws") as edit:
+        journal.record(do({}, {50: box(50)}, "draw"))
+        time.sleep(0.05)
+        assert len(project.detections("cells")) == 0
+        edit.finish("cells")
+    assert list(boxes_of(image.load())) == [50]
+    assert image.load().history.undo_text == "draw"
+
+
+def test_a_disk_that_hangs_does_not_keep_the_program_from_closing(tmp_path, monkeypatch):
+    project = open_project(tmp_path / "a", create=True)
+    journal = project.add_array("i", (50, 50), "YX").journal(background=True)
+    go = threading.Event()
+    monkeypatch.setattr(project.writer, "_write", lambda changes: go.wait(20))
+    monkeypatch.setattr("napari_localize.project.store._CLOSE_TIMEOUT", 0.2)
+    journal.record(do({}, {1: box()}))
+    with pytest.raises(UserError, match="the disk does not answer"):
+        project.close()
+    project.close(force=True)
+    go.set()
+    assert project.writer.close()
+    project.database.close()
+    project._unlock()

@@ -51,6 +51,7 @@ class Database:
         self.newer = False
         self._lock = threading.RLock()
         self._depth = 0
+        self._owner: int | None = None
         self._stale = False
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         check_header(self.path)
@@ -134,7 +135,7 @@ class Database:
                 yield connection
                 return
             connection.execute("BEGIN IMMEDIATE")
-            self._depth = 1
+            self._depth, self._owner = 1, threading.get_ident()
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -144,7 +145,7 @@ class Database:
                         connection.execute("ROLLBACK")
                 raise
             finally:
-                self._depth = 0
+                self._depth, self._owner = 0, None
 
     def backup(self, target: Path) -> None:
         """Copy all that is stored into a new file."""
@@ -155,6 +156,11 @@ class Database:
                 copy.execute("PRAGMA journal_mode = DELETE").fetchone()
             finally:
                 copy.close()
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread is within a transaction."""
+        return self._owner == threading.get_ident()
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -96,6 +97,11 @@ class ProjectImage:
     def path(self) -> Path | None:
         """Where the file should be; None for an image that was never in a file."""
         return None if self.stored is None else found_path(self.stored, self.project.path)
+
+    @property
+    def plane_count(self) -> int:
+        """How many planes the stack has."""
+        return math.prod(n for axis, n in zip(self.axes, self.shape, strict=True) if axis not in "YXCS")
 
     def planes(self) -> list[PlaneIndex]:
         """Return all planes of the stack, in order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass
@@ -52,9 +53,7 @@ def list_images(project: Project, connection: sqlite3.Connection) -> list[Projec
     found = []
     for key, name, path, axes, text in connection.execute("SELECT id, name, path, axes, shape FROM images ORDER BY id"):
         shape = shape_of(axes, text)
-        planes = 1
-        for axis, n in zip(axes, shape, strict=True):
-            planes *= 1 if axis in "YXCS" else n
+        planes = math.prod(n for axis, n in zip(axes, shape, strict=True) if axis not in "YXCS")
         done = finished.get(key, 0)
         status = _status(counts[key], done, planes, marked=key in marked)
         found.append(ProjectImage(project, key, name, path, axes, shape, status, counts[key], done))

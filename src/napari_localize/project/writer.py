@@ -138,15 +138,16 @@ class Writer:
             self._wake.wait_for(lambda: not self._queue or self.error is not None, timeout)
             return not self._queue
 
-    def close(self) -> None:
-        """End the thread; what is pending is dropped, so `flush` first."""
+    def close(self, timeout: float | None = None) -> bool:
+        """End the thread; what is pending is dropped, so `flush` first. Return whether it has ended."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            atexit.unregister(self._last_words)
-            thread.join()
+        if self._thread is None:
+            return True
+        atexit.unregister(self._last_words)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _last_words(self) -> None:
         self.flush(_AT_EXIT)

@@ -1,0 +1,197 @@
+"""Keep images, boxes and every edit in a project: make one, fill it, look at it, export it, check it.
+
+PROJECT is the folder NAME.localize; the ending may be left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_localize.cli._files import check_output_file, format_of
+from napari_localize.cli._report import result, result_json, say
+from napari_localize.core.errors import UserError
+
+if TYPE_CHECKING:
+    from napari_localize.project import Project, ProjectImage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command can be given."""
+    debug = argparse.ArgumentParser(add_help=False)
+    debug.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    actions = parser.add_subparsers(metavar="ACTION", title="actions", required=True)
+
+    def add(name: str, action: Any, text: str, of: str = "PROJECT") -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=text, description=text, parents=[debug], allow_abbrev=False)
+        made.add_argument("project", metavar=of)
+        made.set_defaults(action=action)
+        return made
+
+    add("create", _create, "make an empty project", "PATH")
+    bring = add("add", _add, "add image files, which stay where they are")
+    bring.add_argument("images", nargs="+", metavar="IMAGES", help="images, folders, patterns or zarr stores")
+    take = add("import", _import, "add the boxes of an annotation file, as one step that can be undone")
+    take.add_argument("file", metavar="FILE", help="its format is found from the content")
+    status = add("status", _status, "list the images with what has been done and how many boxes they have")
+    status.add_argument("--json", action="store_true", help="machine readable output")
+    export = add("export", _export, "write all boxes to an annotation file")
+    export.add_argument("output", metavar="OUTPUT", help="the file to write, such as boxes.json or boxes.csv")
+    export.add_argument("--format", help="format of OUTPUT, where its extension does not tell")
+    export.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
+    relink = add("relink", _relink, "find image files that were moved, by what they hold")
+    relink.add_argument("folder", metavar="FOLDER", help="where to look, also in the folders in it")
+    check = add("check", _check, "look for damage, and for images that are missing or have changed")
+    check.add_argument("--repair", action="store_true", help="mend the database; the damaged one is kept")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and return the exit status."""
+    status: int = args.action(args)
+    return status
+
+
+def _create(args: argparse.Namespace) -> int:
+    from napari_localize.project.folder import make_project, project_folder
+
+    folder = project_folder(args.project)
+    make_project(folder)
+    result(f"{folder} made")
+    return 0
+
+
+def _add(args: argparse.Namespace) -> int:
+    failed: dict[str, str] = {}
+    with _writable(args.project) as project:
+        before = len(project.images())
+        project.add_images(args.images, failed)
+        images = project.images()
+        result(f"{len(images) - before} images added; {project.path} has {len(images)}")
+    for name, reason in failed.items():
+        say(f"napari-localize: error: {name}: {reason}")
+    return 2 if failed else 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    with _writable(args.project) as project:
+        before = _boxes(project.images())
+        for note in project.import_annotations(args.file):
+            say(note)
+        result(f"{_boxes(project.images()) - before} boxes of {args.file} added to {project.path}")
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    with _readable(args.project) as project:
+        images = project.images()
+        if project.read_only_reason:
+            say(project.read_only_reason)
+        problems = {image.name: image.problem() for image in images}
+        if args.json:
+            result_json(
+                {
+                    "project": str(project.path),
+                    "read_only": project.read_only_reason,
+                    "classes": project.classes,
+                    "images": [_summary(image, problems[image.name]) for image in images],
+                }
+            )
+            return 0
+        for image in images:
+            planes = image.plane_count
+            done = f", {image.finished} of {planes} planes finished" if planes > 1 else ""
+            result(f"{image.name}: {image.status}{done}{_counts(image)}")
+        finished, planes = sum(image.finished for image in images), sum(image.plane_count for image in images)
+        result(f"{len(images)} images, {planes} planes, {finished} finished, {_boxes(images)} boxes")
+    for problem in filter(None, problems.values()):
+        say(problem)
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    output = Path(args.output)
+    name = format_of(output, args.format)
+    with _readable(args.project) as project:
+        check_output_file(output, overwrite=args.overwrite)
+        project.export_annotations(output, format=name, overwrite=args.overwrite)
+        result(f"{_boxes(project.images())} boxes written to {output}")
+    return 0
+
+
+def _relink(args: argparse.Namespace) -> int:
+    with _writable(args.project) as project:
+        done = project.relink(args.folder)
+    for name, path in done.found.items():
+        result(f"{name}: {path}")
+    for name in done.missing:
+        say(f"napari-localize: error: {name}: not found in {args.folder}.")
+    return 2 if done.missing else 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from napari_localize.project.folder import project_folder
+    from napari_localize.project.salvage import repair_project
+
+    problems = _problems(args.project)
+    if problems and args.repair:
+        for line in repair_project(project_folder(args.project)):
+            say(line)
+        problems = _problems(args.project)
+    for problem in problems:
+        result(problem)
+    if not problems:
+        result("nothing is wrong")
+    return 2 if problems else 0
+
+
+def _problems(path: str) -> list[str]:
+    from napari_localize.project.folder import project_folder
+
+    if not project_folder(path).is_dir():
+        raise UserError(f"there is no project at {project_folder(path)}; give the folder NAME.localize.")
+    try:
+        with _readable(path) as project:
+            return project.check()
+    except UserError as error:
+        return [str(error)]
+
+
+def _readable(path: str) -> Project:
+    from napari_localize.project import open_project
+
+    return open_project(path)
+
+
+def _writable(path: str) -> Project:
+    project = _readable(path)
+    if project.read_only_reason is not None:
+        project.close()
+        raise UserError(project.read_only_reason)
+    return project
+
+
+def _boxes(images: list[ProjectImage]) -> int:
+    return sum(number for image in images for by_state in image.counts.values() for number in by_state.values())
+
+
+def _counts(image: ProjectImage) -> str:
+    parts = [
+        f"{sum(by_state.values())} {name} ({', '.join(f'{number} {state}' for state, number in by_state.items())})"
+        for name, by_state in image.counts.items()
+    ]
+    return "".join(f"; {part}" for part in parts)
+
+
+def _summary(image: ProjectImage, problem: str | None) -> dict[str, Any]:
+    return {
+        "name": image.name,
+        "path": image.path and str(image.path),
+        "axes": image.axes,
+        "shape": list(image.shape),
+        "status": image.status,
+        "planes": image.plane_count,
+        "finished": image.finished,
+        "counts": image.counts,
+        "problem": problem,
+    }
