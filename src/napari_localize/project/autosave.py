@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from napari_localize.project.folder import LOCK, SUFFIX, autosave_folder, make_p
 from napari_localize.project.image import ProjectImage
 from napari_localize.project.lock import is_locked
 from napari_localize.project.project import Project
+
+_BEING_MADE = 60.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,9 @@ def _left_behind(path: Path) -> Recoverable | None:
     except UserError as error:
         return Recoverable(path, changed, [], 0, str(error))
     if not images:
-        shutil.rmtree(path, ignore_errors=True)
+        # Another process may be making it at this moment.
+        if time.time() - path.stat().st_mtime > _BEING_MADE:
+            shutil.rmtree(path, ignore_errors=True)
         return None
     boxes = sum(n for image in images for by_state in image.counts.values() for n in by_state.values())
     return Recoverable(path, changed, [image.name for image in images], boxes)

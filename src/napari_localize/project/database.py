@@ -20,6 +20,7 @@ from napari_localize.project.schema import VERSION, check_header, check_tables, 
 FILE = "project.sqlite"
 
 _REMOTE = ("nfs", "cifs", "smb", "afs", "9p", "fuse.sshfs", "lustre", "beegfs", "gpfs", "ceph", "glusterfs", "ncpfs")
+_LARGEST_LOG = 1 << 26
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 1 << 29,
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 1 << 16,
@@ -29,7 +30,9 @@ _LIMITS = {
 
 
 class Database:
-    """The one connection of this process to a project, shared by its threads.
+    """The connections of this process to a project: one that writes and one that reads, shared by its threads.
+
+    So that a window can look something up while a large change is being written.
 
     Parameters
     ----------
@@ -49,14 +52,19 @@ class Database:
         self.path = folder / FILE
         self.read_only = read_only
         self.newer = False
-        self._lock = threading.RLock()
+        self._lock, self._read_lock = threading.RLock(), threading.RLock()
         self._depth = 0
         self._owner: int | None = None
-        self._stale = False
+        self._stale = self._read_stale = False
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         check_header(self.path)
         with told(self.path):
             self._connection = self._open()
+            try:
+                self._reader = self._connect()
+            except BaseException:
+                self._connection.close()
+                raise
 
     def _open(self) -> sqlite3.Connection:
         connection = self._connect()
@@ -69,6 +77,7 @@ class Database:
                 mode = "DELETE" if is_remote(self.folder) else "WAL"
                 connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
                 connection.execute("PRAGMA synchronous = FULL")
+                connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
                 if version < VERSION:
                     migrate(connection)
         except BaseException:
@@ -108,15 +117,32 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection for queries; nobody writes meanwhile.
+        """Give a connection for queries, which all see the same state, in a transaction of this thread its own.
 
         Raises
         ------
         UserError
             When the database cannot be read.
         """
-        with self._lock, told(self.path, self._failed):
-            yield self._ready()
+        if self.is_mine:
+            with told(self.path, self._failed):
+                yield self._connection
+            return
+        with self._read_lock, told(self.path, self._failed_to_read):
+            if self._read_stale:
+                self._reader.close()
+                self._reader, self._read_stale = self._connect(), False
+            reader = self._reader
+            if reader.in_transaction:
+                yield reader
+                return
+            reader.execute("BEGIN")
+            try:
+                yield reader
+            finally:
+                # It has changed nothing; this only lets go of the state that it sees.
+                with contextlib.suppress(sqlite3.Error):
+                    reader.execute("ROLLBACK")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -149,10 +175,10 @@ class Database:
 
     def backup(self, target: Path) -> None:
         """Copy all that is stored into a new file."""
-        with self.reading() as connection:
+        with self.alone(), told(self.path):
             copy = sqlite3.connect(target)
             try:
-                connection.backup(copy)
+                self._reader.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE").fetchone()
             finally:
                 copy.close()
@@ -165,7 +191,7 @@ class Database:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep the other threads of this process from the database."""
-        with self._lock:
+        with self._lock, self._read_lock:
             yield
 
     def move_to(self, folder: Path, *, read_only: bool) -> None:
@@ -176,16 +202,18 @@ class Database:
         UserError
             When the other one cannot be opened.
         """
-        with self._lock:
+        with self.alone():
             other = Database(folder, read_only=read_only)
             self.close()
             self.folder, self.path = folder, other.path
             self.read_only, self.newer = other.read_only, other.newer
-            self._connection, self._copy, self._stale = other._connection, other._copy, False
+            self._connection, self._reader, self._copy = other._connection, other._reader, other._copy
+            self._stale = self._read_stale = False
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
+        with self.alone():
+            self._reader.close()
             self._connection.close()
             if self._copy is not None:
                 self._copy.cleanup()
@@ -201,6 +229,9 @@ class Database:
 
     def _failed(self, error: sqlite3.Error) -> None:
         self._stale = self._stale or name_of(error).startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))
+
+    def _failed_to_read(self, error: sqlite3.Error) -> None:
+        self._read_stale = self._read_stale or name_of(error).startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))
 
 
 @contextmanager

@@ -70,8 +70,13 @@ def make_project(folder: Path) -> None:
 
 
 def _check_empty(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    # What an attempt that was cut off has left behind does not matter.
+    if folder.exists() and not (folder.is_dir() and all(_left_over(entry) for entry in folder.iterdir())):
         raise UserError(f"{folder} exists already; choose another name.")
+
+
+def _left_over(entry: Path) -> bool:
+    return entry.name == LOCK or (entry.name.startswith(f".{FILE}") and entry.suffix == ".part")
 
 
 def copy_project(project: Project, target: Path) -> None:
@@ -97,7 +102,7 @@ def copy_project(project: Project, target: Path) -> None:
             finally:
                 connection.close()
         if target.is_dir():
-            target.rmdir()
+            shutil.rmtree(target)
         os.rename(temporary, target)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror or error}; choose another folder.") from error
