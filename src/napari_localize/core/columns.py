@@ -143,6 +143,11 @@ class BoxColumns(Mapping[int, Box]):
         found = {row: None for key in ids if (row := self._row_of.get(key)) is not None}
         return np.fromiter(found, np.int64, len(found))
 
+    def where(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the row of each id, -1 for those that are not there."""
+        row_of = self._row_of
+        return np.array([row_of.get(key, -1) for key in ids.tolist()], np.int64)
+
     def take(self, rows: Any) -> BoxRows:
         """Return a copy of some rows, given by index or mask."""
         columns = {name: self._store[name][: self._n][rows] for name in COLUMNS}
@@ -164,8 +169,7 @@ class BoxColumns(Mapping[int, Box]):
 
     def changed(self, new: BoxRows) -> NDArray[np.bool_]:
         """Return which of some boxes, coded by `encode`, are not here as they are."""
-        row_of = self._row_of
-        rows = np.array([row_of.get(key, -1) for key in new.ids.tolist()], np.int64)
+        rows = self.where(new.ids)
         different = rows < 0
         there = np.flatnonzero(~different)
         at = rows[there]

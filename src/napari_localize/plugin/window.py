@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DOTS = "napari_localize_dots"
 """Key in the metadata of a layer of dots."""
 
-_SETTLE_MS = 30
+_SETTLE_MS, _IDLE_MS = 25, 300
 _SPACING, _SIZE = 3.0, 4.0  # screen pixels
 _MOST_DOTS = 8_000
 _BESIDE = 0.5
@@ -70,6 +70,7 @@ class Windows:
         self._viewer = weakref.ref(viewer)
         self._dots: weakref.WeakKeyDictionary[Shapes, Dots] = weakref.WeakKeyDictionary()
         self._timer = single_shot(self._on_timer)
+        self._idle = single_shot(self._on_timer)
         camera = camera_of(viewer)
         for event in (camera.events.center, camera.events.zoom, viewer.dims.events.current_step):
             event.connect(self._moved)
@@ -83,6 +84,11 @@ class Windows:
         """Return the layer of dots beside a layer of boxes, if it needed one so far."""
         found = self._dots.get(layer)
         return None if found is None else found.layer
+
+    @property
+    def busy(self) -> bool:
+        """Whether boxes will be exchanged in a moment."""
+        return self._timer is not None and bool(self._timer.isActive())
 
     def look(self) -> None:
         """Bring all layers of boxes in line with what is seen now."""
@@ -113,7 +119,7 @@ class Windows:
 
     def _take(self, layer: Any) -> None:
         if is_box_layer(layer):
-            box_layer(layer).changed.connect(self._moved, unique=True)
+            box_layer(layer).changed.connect(self._edited, unique=True)
             self._moved()
 
     def _on_inserted(self, event: Any) -> None:
@@ -122,7 +128,7 @@ class Windows:
     def _on_removed(self, event: Any) -> None:
         layer = event.value
         if is_box_layer(layer):
-            box_layer(layer).changed.disconnect(self._moved, missing_ok=True)
+            box_layer(layer).changed.disconnect(self._edited, missing_ok=True)
             found = self._dots.pop(layer, None)
             if found is not None:
                 found.remove(event.source)
@@ -132,6 +138,15 @@ class Windows:
             self.look()
         elif not self._timer.isActive():
             self._timer.start(_SETTLE_MS)
+
+    def _edited(self) -> None:
+        """Hide dots of boxes that are no longer to be seen at once; which dots there are can wait for a pause."""
+        for found in self._dots.values():
+            found.update_shown()
+        if self._idle is None:
+            self.look()
+        else:
+            self._idle.start(_IDLE_MS)
 
     def _on_timer(self) -> None:
         self.look()
@@ -157,7 +172,7 @@ class Dots:
             self._clear()
             return
         table = boxes.table
-        state = (view.plane, boxes.revision, round(np.log(view.zoom) * 4))
+        state = (view.plane, boxes.revision, round(np.log(view.zoom) * 2))
         if state != self._state or self._covers is None or not _within(view.rectangle, self._covers):
             self._state, self._covers = state, view.grown(_BESIDE)
             self._ids = dots(table, view, _BESIDE, _SPACING, _MOST_DOTS)
@@ -168,10 +183,18 @@ class Dots:
             corners = boxes_to_vertices(rows.boxes, np.tile(np.array(view.plane, np.float32), (len(rows), 1)))
             colors = np.array([rgba(table.classes.get(name, "#FFFFFF")) for name in rows.class_names] or [[1] * 4])
             self._write(layers, corners.mean(axis=1), colors[rows.labels], _SIZE / view.zoom)
-        if self.layer is not None:
-            shown = ~np.isin(self._ids, boxes.drawn)
-            if not np.array_equal(shown, self.layer.shown):
-                self.layer.shown = shown
+        self.update_shown()
+
+    def update_shown(self) -> None:
+        """Hide the dots of boxes that are shapes, or are not to be seen."""
+        if self.layer is None or not len(self.layer.data):
+            return
+        table = self._boxes.table
+        rows = table.boxes.where(self._ids)
+        shown = (rows >= 0) & ~np.isin(self._ids, self._boxes.drawn)
+        shown[shown] = table.showing()[rows[shown]]
+        if not np.array_equal(shown, self.layer.shown):
+            self.layer.shown = shown
 
     def remove(self, layers: LayerList) -> None:
         """Take the dots out of the viewer."""
