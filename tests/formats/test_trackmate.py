@@ -19,8 +19,8 @@ FILE = """<?xml version="1.0" encoding="UTF-8"?>
       </SpotsInFrame>
       <SpotsInFrame frame="1" />
       <SpotsInFrame frame="2">
-        <Spot ID="14" name="c" QUALITY="-1.0" POSITION_X="10.25" POSITION_Y="8.0" POSITION_Z="0.0" FRAME="2" RADIUS="9.0"
-          VISIBILITY="1" ROI_N_POINTS="4">-1.0 -0.5 1.0 -0.5 1.0 0.5 -1.0 0.5</Spot>
+        <Spot ID="14" name="c" QUALITY="-1.0" POSITION_X="10.25" POSITION_Y="8.0" POSITION_Z="0.0" FRAME="2"
+          RADIUS="9.0" VISIBILITY="1" ROI_N_POINTS="4">-1.0 -0.5 1.0 -0.5 1.0 0.5 -1.0 0.5</Spot>
       </SpotsInFrame>
     </AllSpots>
   </Model>

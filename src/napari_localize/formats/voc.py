@@ -2,7 +2,8 @@
 
 ``filename`` names the image, ``bndbox`` gives the edges of a box in pixels, counted from 0 as labelImg and CVAT do.
 Beyond the standard an object may have ``score``, ``id``, ``origin`` and ``state``, an image of a stack has
-``<plane><t>3</t></plane>`` and one that a person has finished ``<reviewed>1</reviewed>``; other programs pass over them.
+``<plane><axis name="t">3</axis></plane>`` and one that a person has finished ``<reviewed>1</reviewed>``; other programs
+pass over them.
 """
 
 from __future__ import annotations

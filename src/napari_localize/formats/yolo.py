@@ -138,7 +138,8 @@ def _lines(file: Path) -> list[tuple[int, float, float, float, float, float]]:
             values, label = [], -1
         if len(values) < 4 or not 0 <= label < _MOST_CLASSES:
             raise UserError(
-                f"line {number} of {file} is {line[:40]!r}, not the number of a class and four fractions; export it again."
+                f"line {number} of {file} is {line[:40]!r}, not the number of a class "
+                "and four fractions; export it again."
             )
         score = math.nan
         if len(values) < 6:
