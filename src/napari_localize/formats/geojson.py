@@ -3,7 +3,8 @@
 Boxes are polygons with ``classification``; the score is the measurement ``Score``, and ``metadata``, which QuPath
 keeps, has plane, id, origin and state. What a model has found is a detection, what a person has drawn is an
 annotation. Any polygons are read as the boxes around them, points as squares of a nominal size; annotations without
-a class beside detections are regions, such as a tissue, and no objects. QuPath passes over the list of planes and classes.
+a class beside detections are regions, such as a tissue, and no objects. QuPath passes over the list of planes and
+classes.
 """
 
 from __future__ import annotations
