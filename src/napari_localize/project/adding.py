@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,41 +34,51 @@ class Relinked:
 
 
 def add_images(
-    project: Project, paths: Iterable[str | os.PathLike[str]], failed: dict[str, str] | None
+    project: Project,
+    paths: Iterable[str | os.PathLike[str]],
+    failed: dict[str, str] | None,
+    progress: Callable[[int, int], None] | None,
 ) -> list[ProjectImage]:
     """See `Project.add_images`."""
     from napari_localize.formats.listing import find_images
 
     known = _by_path(project)
-    keys = []
+    places, rows = [], {}
+    files = find_images(paths, failed)
+    # Reading the files takes long; meanwhile others may use the database.
+    for number, (name, path) in enumerate(files):
+        if progress is not None:
+            progress(number, len(files))
+        place = os.path.realpath(path)
+        try:
+            if place not in known and place not in rows:
+                rows[place] = _row(project, name, path)
+        except UserError as error:
+            if failed is None:
+                raise
+            failed[name] = str(error)
+            continue
+        places.append(place)
     with project.database.transaction():
-        for name, path in find_images(paths, failed):
-            place = os.path.realpath(path)
-            if place not in known:
-                try:
-                    known[place] = _add(project, name, path)
-                except UserError as error:
-                    if failed is None:
-                        raise
-                    failed[name] = str(error)
-                    continue
-            keys.append(known[place])
+        for place, row in rows.items():
+            known[place] = project.insert_image(*row)
     images = {image.id: image for image in project.images()}
-    return [images[key] for key in dict.fromkeys(keys)]
+    return [images[key] for key in dict.fromkeys(known[place] for place in places)]
 
 
 def _by_path(project: Project) -> dict[str, int]:
     return {os.path.realpath(image.path): image.id for image in project.images() if image.path is not None}
 
 
-def _add(project: Project, name: str, path: Path) -> int:
+def _row(project: Project, name: str, path: Path) -> tuple[str, str, str, tuple[int, int], str, tuple[int, ...]]:
+    """Return what `Project.insert_image` is to be given for a file."""
     from napari_localize.formats.images import open_image
 
     file = open_image(path)
     # Measured first: a file that is still being written shows up as changed.
     measured = _measured(path)
     stored = stored_path(path.absolute(), project.path)
-    return project.insert_image(name, stored, fingerprint(path), measured, file.axes, file.shape)
+    return name, stored, fingerprint(path), measured, file.axes, file.shape
 
 
 def _measured(path: Path) -> tuple[int, int]:

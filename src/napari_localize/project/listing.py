@@ -55,7 +55,7 @@ def list_images(project: Project, connection: sqlite3.Connection) -> list[Projec
         shape = shape_of(axes, text)
         planes = math.prod(n for axis, n in zip(axes, shape, strict=True) if axis not in "YXCS")
         done = finished.get(key, 0)
-        status = _status(counts[key], done, planes, marked=key in marked)
+        status = status_of(counts[key], done, planes, marked=key in marked)
         found.append(ProjectImage(project, key, name, path, axes, shape, status, counts[key], done))
     return found
 
@@ -86,12 +86,23 @@ def list_planes(
         indices = dict.fromkeys([*each.planes(), *sorted(extra[each.id])])
         for index in indices:
             place = (each.id, text_of(index))
-            status = _status(counts[place], int(known.get(place, False)), 1, marked=place in marked)
+            status = status_of(counts[place], int(known.get(place, False)), 1, marked=place in marked)
             found.append(ProjectPlane(each.plane_name(index), each, index, status, counts[place]))
     return found
 
 
-def _status(counts: Counts, finished: int, planes: int, *, marked: bool) -> Status:
+def status_of(counts: Counts, finished: int, planes: int, *, marked: bool) -> Status:
+    """Return the status of an image or a plane.
+
+    Parameters
+    ----------
+    counts : dict of str to dict of str to int
+        Its boxes by class and state.
+    finished, planes : int
+        How many of how many planes are finished.
+    marked : bool
+        Whether there are areas that a person has finished, or wants to be ignored.
+    """
     if finished >= planes:
         return "finished"
     states = {state for by_state in counts.values() for state in by_state}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -78,7 +78,10 @@ class Project(Store):
             return list_planes(self, connection, image)
 
     def add_images(
-        self, paths: Iterable[str | os.PathLike[str]], failed: dict[str, str] | None = None
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        failed: dict[str, str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[ProjectImage]:
         """Add image files; those that are there already are not added again.
 
@@ -88,6 +91,9 @@ class Project(Store):
             Files, folders (with the folders in them), patterns such as ``plate/*.tif``, zarr stores.
         failed : dict of str to str, optional
             Gets what cannot be used, with a sentence, so that it does not stop the others.
+        progress : callable, optional
+            Called before each file with how many are done and how many there are; what it raises stops it all, and
+            none is added.
 
         Returns
         -------
@@ -99,7 +105,7 @@ class Project(Store):
         UserError
             When one cannot be used, unless `failed` is given, or the project cannot be written; then none is added.
         """
-        return add_images(self, paths, failed)
+        return add_images(self, paths, failed, progress)
 
     def add_array(self, name: str, shape: Sequence[int], axes: str, fingerprint: str | None = None) -> ProjectImage:
         """Add an image that is not in a file.
