@@ -83,7 +83,7 @@ class Record:
 
 def encode(record: Record) -> bytes:
     """Return a record as bytes, for `decode`."""
-    before, after = _trimmed(record.before), _trimmed(record.after)
+    before, after = trimmed(record.before), trimmed(record.after)
     # Most steps change one column of many boxes: what stays the same is written once.
     same = [name for name in COLUMNS if _is_same(name, before, after)]
     head = {
@@ -133,7 +133,7 @@ def decode(payload: bytes) -> Record:
         raise UserError(f"a step in the journal is damaged ({' '.join(str(error).split())[:100]}).") from error
 
 
-def _trimmed(rows: BoxRows) -> BoxRows:
+def trimmed(rows: BoxRows) -> BoxRows:
     """Return the rows with only those names that they use."""
     for column, names in _NAMES.items():
         used, codes = np.unique(getattr(rows, column), return_inverse=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_localize.core.boxes import BoxRows, PlaneIndex
 from napari_localize.core.errors import UserError
-from napari_localize.project.codec import check_rows
+from napari_localize.project.codec import check_rows, trimmed
 from napari_localize.project.names import REPAIR, class_ids, origin_ids, plane_ids, position_of
 
 T = TypeVar("T")
@@ -125,6 +125,8 @@ def write_rows(
         check_rows(put)
     except ValueError as error:
         raise UserError(f"these boxes cannot be stored: {error}.") from error
+    # A table names every class and plane that it has ever seen.
+    put = trimmed(put)
     gone = np.asarray(removed, np.int64)
     gone = gone[~np.isin(gone, put.ids)] if len(put) else gone
     planes = plane_ids(connection, image, put.plane_indices)[put.planes]
