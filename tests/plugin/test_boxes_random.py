@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from napari.layers import Image
 
 from napari_localize.core.detections import Detections
+from napari_localize.core.window import View
+from napari_localize.plugin import boxes as module
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.rows import read_rows
+from napari_localize.project import open_project
 
 SIZE = 200
 corners = st.tuples(st.integers(0, 150), st.integers(0, 150), st.integers(2, 40), st.integers(2, 40))
@@ -219,11 +224,73 @@ class Edits(RuleBasedStateMachine):
             self.redo(len(self.future) + 1)
 
 
-TestEdits = Edits.TestCase
-TestEdits.settings = settings(
+class EditsOfMany(Edits):
+    """The same where only some of the boxes are shapes, and a project keeps them all."""
+
+    @initialize(planes=st.sampled_from([(), (3,)]), number=st.integers(4, 12), seed=st.integers(0, 99))
+    def begin(self, planes, number, seed):
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(module, "MOST_SHAPES", 5)
+        self.folder = tempfile.TemporaryDirectory()
+        self.project = open_project(f"{self.folder.name}/test", create=True)
+        self.entry = self.project.add_array("image", (*planes, SIZE, SIZE), "TYX"[-2 - len(planes) :])
+        super().begin(planes, number, seed)
+        self.boxes.keep(self.entry.journal())
+        self.now = self.snapshot()
+
+    @rule(corner=corners, pick=picks)
+    def look(self, corner, pick):
+        y, x, h, w = corner
+        self.boxes.look_at(View(self.index[pick % len(self.index)], (y, y + h, x, x + w), 1.0))
+        assert self.snapshot() == self.now
+
+    @rule(pick=picks)
+    def select_any(self, pick):
+        shown = sorted(self.boxes.shown())
+        if shown:
+            key = shown[pick % len(shown)]
+            self.boxes.select([key])
+            assert self.boxes.selected_ids == [key]
+
+    @invariant()
+    def layer_shows_the_table(self):
+        if not hasattr(self, "past"):
+            return
+        shown = self.boxes.shown()
+        rows = read_rows(self.layer)
+        assert len(self.layer.features) == self.layer.nshapes == len(self.boxes.drawn)
+        assert set(rows.ids) == set(self.boxes.drawn.tolist()) <= set(shown)
+        assert len(shown) > 5 or len(rows) == len(shown)
+        for row, key in enumerate(rows.ids):
+            np.testing.assert_allclose(rows.boxes[row], shown[key].xyxy, atol=1e-3)
+            assert (rows.labels[row], rows.states[row]) == (shown[key].label, shown[key].state)
+
+    def teardown(self):
+        if not hasattr(self, "past"):
+            return
+        loaded = self.entry.load()
+        boxes, _, finished = self.snapshot()
+        assert dict(loaded.rows.items()) == boxes
+        assert loaded.finished == finished
+        # What was done can be undone by whoever opens the project later, in the same order.
+        table = loaded.table()
+        for before in reversed(self.past):
+            assert table.undo() is not None
+            assert dict(table.boxes) == before[0]
+        assert self.project.check() == []
+        self.project.close()
+        self.folder.cleanup()
+        self.patch.undo()
+
+
+small = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     max_examples=25,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+TestEdits = Edits.TestCase
+TestEdits.settings = small
+TestEditsOfMany = EditsOfMany.TestCase
+TestEditsOfMany.settings = small
