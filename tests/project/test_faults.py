@@ -128,7 +128,7 @@ def test_what_a_dead_process_left_in_the_log_is_read_from_there_too(path, tmp_pa
 
 def test_a_full_disk_loses_nothing(path):
     with open_project(path) as project:
-        image = project.image("i")
+        image, other = project.image("i"), project.add_array("other", (5, 5), "YX")
         connection = project.database._connection
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages + 2}")
@@ -140,6 +140,10 @@ def test_a_full_disk_loses_nothing(path):
         assert not journal.flush(10)
         assert "2 changes are not saved yet" in told[0]
         assert "the disk is full" in told[0]
+        # Other images can be looked at meanwhile.
+        with pytest.raises(UserError, match="the disk is full"):
+            image.load()
+        assert len(other.load().rows) == 0
         with pytest.raises(UserError, match="the disk is full"):
             image.journal().record(Change("propose", "m@1", rows, NONE))
         connection.execute("PRAGMA max_page_count = 1000000")

@@ -231,3 +231,30 @@ def test_a_damaged_step_ends_the_history_and_nothing_else(tmp_path):
             "step 2",
             None,
         ]
+
+
+def test_classes_have_keys(project, image):
+    image.journal().record(do({}, {}, classes=({}, CLASSES)))
+    project.set_class_key("cell", "Shift+1")
+    project.set_class_key("dot", "Shift+1")
+    assert project.class_keys == {"dot": "Shift+1"}
+    image.journal().record(do({}, {}, classes=(CLASSES, {"cell": "#111111", "spot": "#222222"})))
+    assert project.class_keys == {"spot": "Shift+1"}
+    project.set_class_key("spot", None)
+    assert project.class_keys == {}
+    with pytest.raises(UserError, match="there is no class 'dot'"):
+        project.set_class_key("dot", "1")
+
+
+def test_models_and_how_well_they_did_are_kept(tmp_path):
+    with open_project(tmp_path / "a", create=True) as project:
+        project.add_model("mine@1", "abc", {"classes": ["cell"]})
+        project.add_model("mine@1", "abc", {"classes": ["cell"]})
+        with pytest.raises(UserError, match="knows another model as mine@1"):
+            project.add_model("mine@1", "def", {})
+        project.add_evaluation("mine@1", {"AP50": 0.5})
+    with open_project(tmp_path / "a") as project:
+        (model,) = project.models()
+        assert (model.reference, model.sha256, model.card) == ("mine@1", "abc", {"classes": ["cell"]})
+        (evaluation,) = project.evaluations()
+        assert (evaluation.model, evaluation.result) == ("mine@1", {"AP50": 0.5})

@@ -9,12 +9,12 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.project.conftest import boxes_of
 
 from napari_localize.core.boxes import BoxRows
 from napari_localize.core.detections import Detections
 from napari_localize.core.steps import Area
 from napari_localize.project import open_project
-from tests.project.conftest import boxes_of
 
 PLANES = [(0,), (1,)]
 CLASSES = ["cell", "dot", "other"]

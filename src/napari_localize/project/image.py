@@ -123,7 +123,7 @@ class ProjectImage:
         UserError
             When they cannot be read.
         """
-        self.project.settle()
+        self.project.settle(self.id)
         with self.project.database.reading() as connection:
             return LoadedImage(
                 rows_of_image(connection, self.id),
@@ -142,7 +142,7 @@ class ProjectImage:
         UserError
             When they cannot be read.
         """
-        self.project.settle()
+        self.project.settle(self.id)
         with self.project.database.reading() as connection:
             return history(connection, self.id)
 

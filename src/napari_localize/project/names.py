@@ -126,3 +126,21 @@ def drop_classes(connection: sqlite3.Connection, names: Iterable[str]) -> None:
     connection.executemany(
         "DELETE FROM classes WHERE name = ? AND id NOT IN (SELECT class FROM summary)", ((name,) for name in names)
     )
+
+
+def class_keys(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the keys that give boxes a class, by its name; classes without one are left out."""
+    return dict(connection.execute("SELECT name, key FROM classes WHERE key IS NOT NULL ORDER BY rank, id"))
+
+
+def set_class_key(connection: sqlite3.Connection, name: str, key: str | None) -> None:
+    """Give a class a key, which another class that had it loses.
+
+    Raises
+    ------
+    UserError
+        When there is no such class.
+    """
+    connection.execute("UPDATE classes SET key = NULL WHERE key = ?", (key,))
+    if not connection.execute("UPDATE classes SET key = ? WHERE name = ?", (key, name)).rowcount:
+        raise UserError(f"there is no class {name!r} in the project; add it first.")

@@ -24,7 +24,7 @@ from napari_localize.project.journal import now
 from napari_localize.project.listing import ProjectPlane, list_images, list_planes
 from napari_localize.project.lock import Lock
 from napari_localize.project.models import Evaluation, UsedModel, add_evaluation, add_model, evaluations, used_models
-from napari_localize.project.names import classes_of
+from napari_localize.project.names import class_keys, classes_of, set_class_key
 from napari_localize.project.places import detections_at, find_place
 from napari_localize.project.store import Store
 from napari_localize.project.undoing import walk
@@ -43,7 +43,7 @@ class Project(Store):
     """
 
     def images(self) -> list[ProjectImage]:
-        """Return the images, in the order in which they were added.
+        """Return the images, in the order in which they were added, with what is stored of them by now.
 
         Raises
         ------
@@ -209,6 +209,24 @@ class Project(Store):
         """Colours of the classes, in the order of the list."""
         with self.database.reading() as connection:
             return classes_of(connection)
+
+    @property
+    def class_keys(self) -> dict[str, str]:
+        """Keys that give boxes a class, by its name; classes without one are left out."""
+        with self.database.reading() as connection:
+            return class_keys(connection)
+
+    def set_class_key(self, name: str, key: str | None) -> None:
+        """Give a class a key, which another class that had it loses; None takes it away.
+
+        Raises
+        ------
+        UserError
+            When there is no such class, or the project cannot be written.
+        """
+        self.settle()
+        with self.database.transaction() as connection:
+            set_class_key(connection, name, key)
 
     def detections(self, plane: str | ProjectPlane, states: Iterable[str] | None = None) -> Detections:
         """Return the boxes of a plane, with the ids that they have in the project.

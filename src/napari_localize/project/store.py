@@ -104,8 +104,8 @@ class Store:
             first, self._next_id = self._next_id, self._next_id + n
         return np.arange(first, first + n, dtype=np.int64)
 
-    def settle(self) -> None:
-        """Wait for edits that are on their way to the disk.
+    def settle(self, image: int | None = None) -> None:
+        """Wait for edits that are on their way to the disk: all, or those of an image given by number.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Store:
             When they cannot be stored.
         """
         # Within an edit the writer waits for us.
-        if not self.database.is_mine and not self.writer.flush():
+        if not self.database.is_mine and not self.writer.flush(image=image):
             raise UserError(self.writer.error or f"the edits of {self.path} cannot be saved; check its disk.")
 
     def has_content(self) -> bool:

@@ -130,13 +130,23 @@ class Writer:
         """Changes that are not stored yet."""
         return len(self._queue)
 
-    def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything is stored, or until storing it has failed once more; return whether it is."""
+    def flush(self, timeout: float | None = None, image: int | None = None) -> bool:
+        """Wait until all changes, or those of an image, are stored, or storing has failed once more.
+
+        Returns
+        -------
+        bool
+            Whether they are stored.
+        """
         with self._wake:
-            self._hurry, self.error = True, None
-            self._wake.notify_all()
-            self._wake.wait_for(lambda: not self._queue or self.error is not None, timeout)
-            return not self._queue
+            if self._waiting(image):
+                self._hurry, self.error = True, None
+                self._wake.notify_all()
+                self._wake.wait_for(lambda: not self._waiting(image) or self.error is not None, timeout)
+            return not self._waiting(image)
+
+    def _waiting(self, image: int | None) -> bool:
+        return bool(self._queue) if image is None else any(of == image for of, _ in self._queue)
 
     def close(self, timeout: float | None = None) -> bool:
         """End the thread; what is pending is dropped, so `flush` first. Return whether it has ended."""
