@@ -84,10 +84,10 @@ def choose(
     if len(here) > most:
         distance = _distance(boxes.boxes[here], view)
         nearest = np.argpartition(distance, most)[:most]
-        before = np.isin(boxes.ids[here], drawn)
+        ready = np.isin(boxes.ids[here], drawn)
         inner = distance < _READY * distance[nearest].max()
         # As long as those in the middle are ready, a short way changes nothing.
-        here = here[before if before[inner].all() and np.count_nonzero(before) <= most else nearest]
+        here = here[ready if ready[inner].all() and np.count_nonzero(ready) <= most else nearest]
     elif len(here) < most:
         before = boxes.rows(drawn)
         before = before[showing[before] & (boxes.planes[before] == boxes.plane_code(view.plane))]
