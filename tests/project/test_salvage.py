@@ -104,7 +104,7 @@ def test_classes_and_origins_that_are_lost_leave_their_boxes(path):
 
 def test_what_cannot_be_read_at_all_stays_as_it_is(path):
     (path / FILE).write_bytes(b"nothing of it left" * 1000)
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="nothing can be read of"):
         repair_project(path)
     assert (path / FILE).read_bytes().startswith(b"nothing")
     assert sorted(file.name for file in path.iterdir()) == ["lock", FILE]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_localize.core.errors import UserError
-from napari_localize.project.database import FILE, told
+from napari_localize.project.database import FILE
 from napari_localize.project.folder import LOCK
 from napari_localize.project.lock import Lock
 from napari_localize.project.schema import migrate
@@ -72,8 +72,12 @@ def _repair(folder: Path) -> list[str]:
     with contextlib.suppress(FileNotFoundError):
         new.unlink()
     try:
-        with told(old):
+        try:
             report = _salvage(old, new)
+        except sqlite3.OperationalError as error:
+            raise UserError(f"{folder} cannot be mended: {error}; free space, or copy it to another disk.") from error
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"nothing can be read of {old}; take a copy of the project from a backup.") from error
         # The log holds what was written last: it belongs to the old database.
         for end in ("-wal", "-shm"):
             if os.path.exists(f"{old}{end}"):
