@@ -160,8 +160,9 @@ def train(
         Images are (H, W) or (H, W, C) arrays or paths of image files.
     annotations : path, Annotations, mapping of names to Detections, or sequence of Detections
         Matched with the images by name, or by order where it is a sequence. All objects of these images must
-        have their boxes; where planes are marked as reviewed, only those are used. Images that are not named in
-        `annotations` are not used; an image with an empty `Detections` is an image without objects.
+        have their boxes; where planes or areas are marked as reviewed, only those are used, without what is marked
+        as ignored. Images that are not named in `annotations` are not used; an image with an empty `Detections` is
+        an image without objects.
     base : str, path, Model or None
         The model to start from, as in `load_model`; None starts from random weights.
     seconds, epochs : float, int, optional
@@ -197,7 +198,9 @@ def train(
 
     warned: list[str] = []
     listener = on_event or _keep_warnings(warned)
-    result = train_model(pairs.planes, pairs.annotations, settings, names=pairs.names, on_event=listener)
+    result = train_model(
+        pairs.planes, pairs.annotations, settings, names=pairs.names, known=pairs.known, on_event=listener
+    )
     _tell(warned, on_event)
     return result.model
 

@@ -12,6 +12,7 @@ import pytest
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.known import KnownArea
 from napari_localize.core.planes import ArrayPlane
 from napari_localize.core.settings import PredictSettings, TrainSettings
 from napari_localize.engine import Engine
@@ -119,6 +120,14 @@ def test_a_training_leaves_a_candidate_that_predicts(engine: Engine, Events: Any
     assert {"curve", "progress", "message"} <= set(events.names)
     (found,) = engine.predict(planes[:1], result["path"], SETTINGS).result(PATIENCE)
     assert found.class_names == ("blob",)
+
+
+def test_a_training_learns_only_where_something_is_known(engine: Engine) -> None:
+    image, boxes = blobs(0)
+    settings = TrainSettings(base=None, epochs=1, device="cpu")
+    known = [KnownArea([[0, 0, 1, 1]], [[0, 0, 1, 1]])]
+    with pytest.raises(UserError, match="no box to learn from"):
+        engine.train([ArrayPlane(image)], [boxes], settings, names=["one"], known=known).result(PATIENCE)
 
 
 def test_a_cancelled_training_keeps_the_best_so_far(engine: Engine, Events: Any) -> None:

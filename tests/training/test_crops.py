@@ -7,7 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
+from napari_localize.core.known import KnownArea
+from napari_localize.models.heatmap.loss import heatmap_loss
 from napari_localize.models.heatmap.network import STRIDE
 from napari_localize.training import crops
 from napari_localize.training.crops import CropRecipe, TrainingPlane, make_batch
@@ -50,7 +53,7 @@ def test_boxes_follow_the_pixels(reach):
     plane = painted(reach=reach)
     greys = {grey_of(plane, box): int(label) for box, label in zip(plane.boxes, plane.labels, strict=True)}
     seen = 0
-    for image, boxes, labels, _ in some_crops(plane, PLAIN, 60):
+    for image, boxes, labels, *_ in some_crops(plane, PLAIN, 60):
         assert image.shape == (3, PLAIN.side, PLAIN.side)
         for (x0, y0, x1, y1), label in zip(boxes.tolist(), labels.tolist(), strict=True):
             assert 0 <= x0 < x1 <= PLAIN.side
@@ -78,7 +81,7 @@ def test_every_turn_occurs():
     plane = TrainingPlane(pixels, torch.tensor([[4.0, 4, 8, 12]]), torch.zeros(1, dtype=torch.int64), 40.0)
     recipe = replace(PLAIN, side=64, diameters=(64, 64), stretch=0)
     seen = set()
-    for image, boxes, _, _ in some_crops(plane, recipe, 100):
+    for image, boxes, *_ in some_crops(plane, recipe, 100):
         x, y = (boxes[0, :2] + boxes[0, 2:]) / 2
         seen.add((bool(x < 32), bool(y < 32), bool(boxes[0, 2] - boxes[0, 0] > boxes[0, 3] - boxes[0, 1])))
         assert image[0, int(y), int(x)] > 250
@@ -88,7 +91,7 @@ def test_every_turn_occurs():
 def test_slivers_are_neither_objects_nor_background():
     plane = painted(seed=3, reach=-3)  # at the border they would be continued beyond it
     some = False
-    for image, boxes, _, cut in some_crops(plane, PLAIN, 100):
+    for image, boxes, _, cut, _ in some_crops(plane, PLAIN, 100):
         batch_like = torch.cat([boxes, cut])
         assert (batch_like[:, 2:] > batch_like[:, :2]).all()
         lit = image[0].clone()
@@ -110,10 +113,84 @@ def test_unknown_cells_are_those_of_slivers():
     assert (batch.targets.weight[batch.targets.known[:, 0] == 0] == 0).all()
 
 
+AREAS = KnownArea([[20, 15, 90, 80], [110, 60, 170, 140]], [[40, 30, 60, 50]])
+
+
+def limited(plane, known=AREAS):
+    """Keep of a plane's boxes those with their centre where something is known."""
+    counted = torch.from_numpy(known.holds(plane.boxes.numpy()))
+    return replace(
+        plane,
+        boxes=plane.boxes[counted],
+        labels=plane.labels[counted],
+        known=known,
+        beside=plane.boxes[~counted],
+    )
+
+
+def test_nothing_is_known_outside_of_what_is_reviewed_and_in_what_is_ignored():
+    # Each pixel's value says whether it is reviewed; after any turn and stretch the crop shows what must be known.
+    plane = painted()
+    seen = torch.zeros(plane.pixels.shape[1:], dtype=torch.bool)
+    for x0, y0, x1, y1 in AREAS.reviewed:
+        seen[int(y0) : int(y1), int(x0) : int(x1)] = True
+    for x0, y0, x1, y1 in AREAS.ignored:
+        seen[int(y0) : int(y1), int(x0) : int(x1)] = False
+    plane = replace(plane, pixels=seen.to(torch.uint8).expand(3, -1, -1) * 255)
+    no_boxes = replace(limited(plane), beside=torch.zeros(0, 4), boxes=plane.boxes[:0], labels=plane.labels[:0])
+    batch = make_batch([no_boxes], 3, 60, PLAIN, np.random.default_rng(0))
+    cells = functional.avg_pool2d(batch.pixels[:, :1], STRIDE)
+    known = batch.targets.known
+    assert 0.05 < known.mean() < 0.95
+    # Interpolation blurs the border by a cell; inside and outside of that there is no doubt.
+    assert (known[functional.max_pool2d(cells, 3, 1, 1) == 0] == 0).all()
+    missing = (known[-functional.max_pool2d(-cells, 3, 1, 1) == 1] == 0).float().mean()
+    assert missing < 0.01
+
+
+def test_every_crop_shows_something_that_is_known():
+    small = limited(painted(size=(600, 700)), KnownArea([[300, 300, 330, 340]]))
+    batch = make_batch([small], 3, 40, PLAIN, np.random.default_rng(0))
+    assert (batch.targets.known.sum(dim=(1, 2, 3)) > 0).float().mean() > 0.9
+
+
+def test_what_lies_outside_changes_neither_loss_nor_gradient():
+    plane = limited(painted(seed=2))
+    more = replace(plane, beside=torch.cat([plane.beside, torch.tensor([[175.0, 5, 188, 20], [42, 32, 58, 48]])]))
+    torch.manual_seed(0)
+    outputs = [torch.randn(20, channels, 128 // STRIDE, 128 // STRIDE, requires_grad=True) for channels in (3, 4, 1)]
+    losses = []
+    for one in (plane, more):
+        targets = make_batch([one], 3, 20, PLAIN, np.random.default_rng(1)).targets
+        outside = targets.known == 0
+        wrong = replace(
+            targets,
+            heat=torch.where(outside, torch.ones(()), targets.heat),
+            boxes=torch.where(outside[:, 0, :, :, None], torch.full((), 7.0), targets.boxes),
+        )
+        for each in (targets, wrong):
+            loss = heatmap_loss((outputs[0], outputs[1].abs() * 9, outputs[2]), each)
+            losses.append(float(loss.detach()))
+            gradients = torch.autograd.grad(loss, outputs)
+            assert all((gradient.abs().sum(dim=1, keepdim=True)[outside] == 0).all() for gradient in gradients)
+            assert all((gradient != 0).any() for gradient in gradients)
+    assert len(set(losses)) == 1
+
+
+def test_objects_in_ignored_areas_are_no_objects_to_learn_from():
+    plane = painted(seed=4)
+    first = plane.boxes[0].tolist()
+    without = limited(plane, KnownArea(None, [first]))
+    assert len(without.boxes) == len(plane.boxes) - 1
+    batch = make_batch([without], 3, 30, PLAIN, np.random.default_rng(0))
+    everything = make_batch([plane], 3, 30, PLAIN, np.random.default_rng(0))
+    assert (batch.targets.heat == 1).sum() < (everything.targets.heat == 1).sum()
+
+
 def test_object_sizes_are_those_of_the_recipe():
     plane = painted()
     sizes = []
-    for _, boxes, _, _ in some_crops(plane, replace(PLAIN, diameters=(20, 20), stretch=0), 60):
+    for _, boxes, *_ in some_crops(plane, replace(PLAIN, diameters=(20, 20), stretch=0), 60):
         whole = boxes[((boxes > 1) & (boxes < PLAIN.side - 1)).all(dim=1)]
         sizes += (whole[:, 2:] - whole[:, :2]).prod(dim=1).sqrt().tolist()
     actual = (plane.boxes[:, 2:] - plane.boxes[:, :2]).prod(dim=1).sqrt().median() * 20 / plane.diameter

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.steps import Area
 from napari_localize.training import evaluation
 from napari_localize.training.evaluation import best_threshold, evaluate, summarize
 from napari_localize.training.matching import match_boxes, overlaps, split_by_overlap
@@ -273,3 +274,18 @@ def test_what_was_mended_in_a_file_is_among_the_remarks(tmp_path):
     scores, area = evaluate(tmp_path / "found.csv", str(tmp_path / "true.csv")).attrs["notes"]
     assert scores.startswith(f"{tmp_path / 'found.csv'}: Boxes whose score")
     assert area.startswith(f"{tmp_path / 'true.csv'}: Boxes left out")
+
+
+def test_only_what_is_reviewed_and_not_ignored_counts_on_both_sides():
+    true = squares((0, 0), (40, 0), (80, 0), (0, 60))
+    found = squares((0, 0), (41, 0), (80, 30), (60, 60), scores=[0.9, 0.8, 0.7, 0.6])
+    top, hole = Area((), (0, 0, 100, 50), "reviewed"), Area((), (70, 0, 100, 50), "ignored")
+    annotations = Annotations({"a": true, "b": true}, areas={"a": [top, hole]})
+    table = evaluate({"a": found, "b": found}, annotations)
+    assert table.loc["all", ["annotations", "predictions", "recall", "precision"]].tolist() == [2, 2, 1, 1]
+    assert list(table.attrs["count_error_per_image"]) == ["a"]
+    assert table.attrs["notes"] == ["1 annotated plane was left out, as nobody had finished it."]
+    ignored = evaluate({"a": found}, Annotations({"a": true}, areas={"a": [hole]}))
+    assert ignored.loc["all", "annotations"] == 3
+    with pytest.raises(UserError, match="none of the annotated planes is marked as reviewed"):
+        evaluate({"a": found}, Annotations({"a": true}, reviewed=["gone"]))

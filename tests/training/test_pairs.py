@@ -10,6 +10,8 @@ from PIL import Image
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.known import EVERYWHERE, KnownArea
+from napari_localize.core.steps import Area
 from napari_localize.formats import write_annotations
 from napari_localize.training.pairs import pair_up
 
@@ -110,6 +112,15 @@ def test_only_planes_that_a_person_has_finished_are_learnt_from_where_that_is_kn
     assert not any("'b.png' without annotations" in note for note in pairs.notes)
     with pytest.raises(UserError, match=r"1 annotated image, such as 'gone\.png'"):
         pair_up(folder, Annotations({"a.png": boxes(1), "gone.png": boxes(1)}, reviewed=["gone.png"]))
+
+
+def test_reviewed_areas_are_learnt_from_and_ignored_ones_are_not(folder):
+    planes = {"a.png": boxes(1), "b.png": boxes(2), "movie.tif#t=0": boxes(10)}
+    part, hole = Area((), (1, 2, 9, 8), "reviewed"), Area((), (3, 3, 4, 4), "ignored")
+    pairs = pair_up(folder, Annotations(planes, reviewed=["a.png"], areas={"a.png": [hole], "b.png": [part]}))
+    assert pairs.names == ["a.png", "b.png"]
+    assert pairs.known == [KnownArea(None, [hole.xyxy]), KnownArea([part.xyxy])]
+    assert pair_up(folder, planes).known == [EVERYWHERE] * 3
 
 
 def test_what_is_to_be_known_about_a_file_is_passed_on(tmp_path):

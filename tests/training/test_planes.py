@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.known import KnownArea
 from napari_localize.core.planes import ArrayPlane
 from napari_localize.core.tiling import Rectangle
 from napari_localize.training import planes as module
@@ -203,3 +204,40 @@ def test_many_planes_share_the_memory():
     assert window.y1 - window.y0 == window.x1 - window.x0 == 700
     assert window.y0 <= 1300 < 1312 <= window.y1
     assert window.x0 <= 1100 < 1112 <= window.x1
+
+
+def test_only_the_surroundings_of_what_is_reviewed_are_read():
+    slide = ArrayPlane(np.zeros((3000, 4000)))
+    known = KnownArea([[1000, 500, 1300, 700]], [[1100, 500, 1200, 600]])
+    found = boxes([1010, 510, 1020, 520], [1110, 510, 1150, 550], [5, 5, 900, 900])
+    (window,) = training_windows(slide, found, 50.0, known=known)
+    assert window == Rectangle(420, 780, 920, 1380)
+    plane = read_training_plane(slide, found, 50.0, window, known=known)
+    assert plane.pixels.shape == (3, 360, 460)
+    assert plane.diameter == 10.0
+    assert plane.boxes.tolist() == [[90, 90, 100, 100]]
+    assert plane.beside.tolist() == [[190, 90, 230, 130]]
+    assert plane.known == KnownArea([[80, 80, 380, 280]], [[180, 80, 280, 180]])
+
+
+def test_a_reviewed_area_of_large_objects_is_reduced_with_them():
+    slide = ArrayPlane(np.zeros((600, 600)))
+    known = KnownArea([[0, 0, 400, 400]])
+    plane = read_training_plane(slide, boxes([0, 0, 300, 300]), 10.0, known=known)
+    assert plane.pixels.shape == (3, 300, 300)
+    assert plane.known == KnownArea([[0, 0, 200, 200]])
+
+
+def test_an_area_beside_the_plane_is_no_reason_to_fail():
+    assert training_windows(PLANE, boxes(), 10.0, known=KnownArea([[500, 500, 600, 600]])) == [Rectangle(0, 50, 0, 40)]
+
+
+def test_of_a_large_plane_windows_are_chosen_where_something_is_reviewed(monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_SIDE", 200)
+    monkeypatch.setattr(module, "SMALLEST_WINDOW", 100)
+    monkeypatch.setattr(module, "WINDOW", 100)
+    slide = ArrayPlane(np.zeros((1000, 1000)))
+    crowd = [[x, 950, x + 10, 960] for x in range(0, 300, 20)]
+    known = KnownArea([[10, 10, 30, 30], [900, 10, 920, 30]])
+    windows = training_windows(slide, boxes([12, 12, 22, 22], *crowd), 10.0, known=known)
+    assert windows == [Rectangle(0, 100, 0, 100)]

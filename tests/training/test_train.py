@@ -13,13 +13,14 @@ import torch
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import Cancelled, UserError
+from napari_localize.core.known import KnownArea
 from napari_localize.core.planes import ArrayPlane
 from napari_localize.core.settings import TrainSettings
 from napari_localize.models.card import ModelCard
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model, load_model
+from napari_localize.training import compare, train
 from napari_localize.training import planes as planes_module
-from napari_localize.training import train
 from napari_localize.training.crops import CropRecipe
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.train import start_from, train_model
@@ -117,6 +118,57 @@ def test_a_training_says_what_it_did(tmp_path):
     path = tmp_path / "model.safetensors"
     result.model.save(path)
     assert load_model(path, "cpu").card.classes == ["a", "b"]
+
+
+LEFT = KnownArea([[0, 0, 64, 96]])
+
+
+def test_what_lies_outside_of_the_reviewed_area_changes_nothing():
+    plane, boxes = scene(0, count=9)
+    right = boxes.centers[:, 0] >= 64
+    assert 0 < right.sum() < 9
+    without, twice = boxes[~right], Detections.concatenate([boxes, boxes[right]])
+    models, tables = [], []
+    for found in (boxes, without, twice):
+        result = train_model([plane], [found], TrainSettings(**ONE_EPOCH), known=[LEFT])
+        models.append(result.model.network.state_dict())
+        tables.append((result.comparison["new"], result.model.card.training["boxes"], result.model.card.threshold))
+    assert tables[0][1] == {"blob": int((~right).sum())}
+    for model, table in zip(models[1:], tables[1:], strict=True):
+        assert all(torch.equal(models[0][name], model[name]) for name in model)
+        np.testing.assert_equal(table, tables[0])
+    whole = train_model([plane], [without], TrainSettings(**ONE_EPOCH)).model.network.state_dict()
+    assert any(not torch.equal(whole[name], models[0][name]) for name in whole)
+
+
+def test_without_a_box_in_the_reviewed_area_there_is_nothing_to_learn_from():
+    (plane,), (boxes,) = scenes(1)
+    known = KnownArea(None, [[0, 0, 96, 96]])
+    with pytest.raises(UserError, match="no box to learn from"):
+        train_model([plane], [boxes], TrainSettings(**ONE_EPOCH), known=[known])
+
+
+def test_models_are_compared_where_something_is_known(base):
+    # Found are squares of the left half only; the true ones of the right half are no misses.
+    plane, boxes = scene(0, count=9)
+    known = KnownArea(LEFT.reviewed, [boxes.boxes[0].tolist()])
+    counted = known.holds(boxes.boxes)
+    seen = []
+    real = compare.measure
+
+    def measure(found, true, threshold):
+        seen.append((found, true))
+        return real(found, true, threshold)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "measure", measure)
+        settings = TrainSettings(base=base("blob", bias=3.0), epochs=1, device="cpu")
+        train_model([plane], [boxes], settings, known=[known])
+    assert len(seen) == 2
+    for (found,), (true,) in seen:
+        assert len(found)
+        assert known.holds(found.boxes).all()
+        np.testing.assert_array_equal(true.boxes, boxes.boxes[counted])
 
 
 def test_same_seed_same_model():

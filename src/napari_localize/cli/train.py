@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
             pairs.annotations,
             settings,
             names=pairs.names,
+            known=pairs.known,
             on_event=lambda event: _show(event, progress),
             should_stop=stopped.is_set,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from napari_localize.core.detections import Detections
+from napari_localize.core.known import KnownArea
+from napari_localize.core.steps import Area
 
 
 class Annotations(Mapping[str, Detections]):
@@ -23,6 +25,8 @@ class Annotations(Mapping[str, Detections]):
         Sentences on what was mended or left out when a file was read; to be shown to the user.
     reviewed : iterable of str, optional
         Planes of which a person has said that everything on them is right.
+    areas : mapping of str to sequence of Area, optional
+        By plane name, rectangles in which everything is right, and those that are to be left out.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class Annotations(Mapping[str, Detections]):
         class_names: Sequence[str] | None = None,
         notes: Sequence[str] = (),
         reviewed: Iterable[str] = (),
+        areas: Mapping[str, Iterable[Area]] | None = None,
     ) -> None:
         if class_names is None:
             class_names = tuple(dict.fromkeys(name for plane in planes.values() for name in plane.class_names))
@@ -43,6 +48,20 @@ class Annotations(Mapping[str, Detections]):
         self.sizes: dict[str, tuple[int, int]] = dict(sizes or {})
         self.notes: list[str] = list(notes)
         self.reviewed: frozenset[str] = frozenset(reviewed)
+        self.areas: dict[str, tuple[Area, ...]] = {name: tuple(of_plane) for name, of_plane in (areas or {}).items()}
+
+    @property
+    def says_what_is_known(self) -> bool:
+        """Whether a plane or a part of one is marked as reviewed; nothing is known of the others then."""
+        return bool(self.reviewed) or any(area.kind == "reviewed" for part in self.areas.values() for area in part)
+
+    def known(self, name: str) -> KnownArea | None:
+        """Return where on a plane the boxes tell everything; None for nowhere.
+
+        Where nothing is marked as reviewed on any plane, that is everywhere but in the ignored areas.
+        """
+        finished = name in self.reviewed or not self.says_what_is_known
+        return KnownArea.of(self.areas.get(name, ()), finished)
 
     def __getitem__(self, name: str) -> Detections:
         return self._planes[name]

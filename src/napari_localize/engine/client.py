@@ -16,6 +16,7 @@ from typing import Any
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import Cancelled, UserError
+from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import PlaneSource
 from napari_localize.core.settings import PredictSettings, TrainSettings
 from napari_localize.engine import launch
@@ -140,9 +141,10 @@ class Engine:
         settings: TrainSettings,
         *,
         names: Sequence[str],
+        known: Sequence[KnownArea] | None = None,
         on_event: OnEvent | None = None,
     ) -> Job:
-        """Train a model on the boxes of some planes.
+        """Train a model on the boxes of some planes: wholly, or where they are known to tell everything.
 
         Returns
         -------
@@ -150,7 +152,8 @@ class Engine:
             Its result is a dict with ``path`` (str, the candidate model in a temporary folder of this process),
             ``card``, ``comparison`` and ``cancelled`` (bool: stopped early; the candidate is the best so far).
         """
-        if not len(planes) == len(annotations) == len(names):
+        known = [EVERYWHERE] * len(planes) if known is None else known
+        if not len(planes) == len(annotations) == len(names) == len(known):
             raise UserError(
                 f"there are {len(planes)} planes, {len(annotations)} sets of boxes and {len(names)} names; "
                 "give one of each for every plane."
@@ -158,7 +161,8 @@ class Engine:
         chosen = asdict(settings)
         if settings.base is not None:
             chosen["base"] = _absolute(settings.base)
-        arguments = {"annotations": list(annotations), "settings": chosen, "names": list(names)}
+        areas = [[area.reviewed, area.ignored] for area in known]
+        arguments = {"annotations": list(annotations), "settings": chosen, "names": list(names), "known": areas}
         return self.submit("train", planes, arguments, on_event=on_event)
 
     def doctor(self, *, on_event: OnEvent | None = None) -> Job:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_localize.core.known import KnownArea
 from napari_localize.core.settings import PredictSettings, TrainSettings
 from napari_localize.engine.server import JobFunction, Task
 
@@ -69,6 +70,7 @@ def train(task: Task) -> dict[str, Any]:
             task.arguments["annotations"],
             TrainSettings(**task.arguments["settings"]),
             names=task.arguments["names"],
+            known=[KnownArea(*area) for area in task.arguments["known"]],
             on_event=task.emit,
             should_stop=task.should_stop,
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_localize.core.detections import Detections
+from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import PlaneSource
 from napari_localize.core.settings import PredictSettings
 from napari_localize.core.tiling import Rectangle
@@ -19,12 +20,16 @@ from napari_localize.training.evaluation import best_threshold, summarize
 
 @dataclass(frozen=True)
 class Part:
-    """A window of an annotated plane to compare models on; `name` and `boxes` are the plane's."""
+    """A window of an annotated plane to compare models on; `name`, `boxes` and `known` are the plane's.
+
+    Only boxes with their centre in the known area count, true ones and found ones.
+    """
 
     name: str
     plane: PlaneSource
     boxes: Detections
     window: Rectangle
+    known: KnownArea = EVERYWHERE
 
 
 def compare_models(
@@ -47,10 +52,13 @@ def compare_models(
     def run(model: Model) -> list[Detections]:
         settings = PredictSettings(threshold=FLOOR)
         return [
-            predict_plane(model, part.plane, settings, region=part.window, should_stop=should_stop) for part in parts
+            counting(
+                predict_plane(model, part.plane, settings, region=part.window, should_stop=should_stop), part.known
+            )
+            for part in parts
         ]
 
-    true = [within(part.boxes, part.window) for part in parts]
+    true = [within(counting(part.boxes, part.known), part.window) for part in parts]
     found = run(model)
     model.card.threshold = float(np.clip(best_threshold(found, true), FLOOR, 0.95))
     new, old = measure(found, true, model.card.threshold), None
@@ -72,6 +80,11 @@ def measure(found: Sequence[Detections], true: Sequence[Detections], threshold: 
     everything = summarize(found, true)
     chosen = summarize([boxes[boxes.scores >= threshold] for boxes in found], true)
     return {**chosen, "AP50": everything["AP50"], "AP": everything["AP"]}
+
+
+def counting(boxes: Detections, known: KnownArea) -> Detections:
+    """Return the boxes with their centre in the known area."""
+    return boxes if known.whole else boxes[known.holds(boxes.boxes)]
 
 
 def within(boxes: Detections, window: Rectangle) -> Detections:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as transforms
 
+from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.models.heatmap.loss import Targets, draw_targets
 from napari_localize.models.heatmap.network import STRIDE
 
@@ -41,6 +43,10 @@ class TrainingPlane:
         How often crops are taken from here, relative to other planes.
     sized : bool
         Whether the boxes' sizes are true; where they only stand around known centres, sizes are not learnt.
+    known : KnownArea
+        Where the boxes tell everything; elsewhere nothing is learnt, and no `boxes` have their centre there.
+    beside : (M, 4) float32 Tensor
+        Boxes with their centre elsewhere: where they reach into the known area nothing is learnt either.
     """
 
     pixels: Tensor
@@ -49,6 +55,8 @@ class TrainingPlane:
     diameter: float
     weight: float = 1.0
     sized: bool = True
+    known: KnownArea = EVERYWHERE
+    beside: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,20 @@ class CropRecipe:
     blur: float = 0.15
 
 
+class Crop(NamedTuple):
+    """A part of a plane, and in pixels of it: boxes, their classes, and where something is known.
+
+    Nothing is known in the rectangles that are `hidden`, and outside of those that are `reviewed`, if there is a
+    limit.
+    """
+
+    image: Tensor
+    boxes: Tensor
+    labels: Tensor
+    hidden: Tensor
+    reviewed: Tensor | None
+
+
 @dataclass
 class Batch:
     """Crops and what is to be found in them."""
@@ -99,18 +121,22 @@ def make_batch(
     cells = recipe.side // STRIDE
     known = torch.ones(size, 1, cells, cells)
     boxes, labels, pixels = [], [], []
-    for index, (image, crop_boxes, crop_labels, cut) in enumerate(crops):
-        for x0, y0, x1, y1 in (cut / STRIDE).tolist():
+    for index, crop in enumerate(crops):
+        if crop.reviewed is not None:
+            known[index] = 0
+            for x0, y0, x1, y1 in (crop.reviewed / STRIDE).tolist():
+                known[index, :, math.ceil(y0) : math.floor(y1), math.ceil(x0) : math.floor(x1)] = 1
+        for x0, y0, x1, y1 in (crop.hidden / STRIDE).tolist():
             known[index, :, math.floor(y0) : math.ceil(y1), math.floor(x0) : math.ceil(x1)] = 0
-        pixels.append(_light(image.float() / 255, recipe, rng))
-        boxes.append(crop_boxes)
-        labels.append(crop_labels)
+        pixels.append(_light(crop.image.float() / 255, recipe, rng))
+        boxes.append(crop.boxes)
+        labels.append(crop.labels)
     targets = draw_targets(boxes, labels, known, classes, (cells, cells))
     targets.weight *= torch.tensor([planes[index].sized for index in chosen.tolist()])[:, None, None]
     return Batch(torch.stack(pixels), targets)
 
 
-def _crop(plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _crop(plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator) -> Crop:
     low, high = np.log(recipe.diameters)
     zoom = min(math.exp(rng.uniform(low, high)) / plane.diameter, LARGEST_ZOOM)
     lean = math.exp(rng.uniform(-recipe.stretch, recipe.stretch) / 2)
@@ -128,15 +154,24 @@ def _crop(plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator) ->
     image = transforms.resize(image, [recipe.side, recipe.side], antialias=True)
 
     scale = torch.tensor([recipe.side / width, recipe.side / height] * 2)
-    moved = (plane.boxes - torch.tensor([x0, y0, x0, y0], dtype=torch.float32)) * scale
     shown = torch.tensor([pad[0], pad[1], width - pad[2], height - pad[3]]) * scale
-    inside = torch.minimum(torch.maximum(moved, shown[[0, 1, 0, 1]]), shown[[2, 3, 2, 3]])
+
+    def place(boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return boxes in pixels of the crop, whole and cut at the sides of the image in it."""
+        moved = (boxes - torch.tensor([x0, y0, x0, y0], dtype=torch.float32)) * scale
+        return moved, torch.minimum(torch.maximum(moved, shown[[0, 1, 0, 1]]), shown[[2, 3, 2, 3]])
+
+    moved, inside = place(plane.boxes)
     area = (moved[:, 2:] - moved[:, :2]).prod(dim=1)
     visible = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(dim=1)
     whole = (visible >= LEAST_VISIBLE * area) & ((inside[:, 2:] - inside[:, :2]) >= 2).all(dim=1)
     cut = inside[(visible > 0) & ~whole]
+    ignored = torch.tensor(plane.known.ignored, dtype=torch.float32).reshape(-1, 4)
+    _, unknown = place(torch.cat([plane.beside, ignored]))
+    hidden = torch.cat([cut, unknown[(unknown[:, 2:] > unknown[:, :2]).all(dim=1)]])
+    reviewed = torch.tensor(plane.known.reviewed or (), dtype=torch.float32).reshape(-1, 4)
     boxes = tv_tensors.BoundingBoxes(
-        torch.cat([inside[whole], cut]), format="XYXY", canvas_size=(recipe.side, recipe.side)
+        torch.cat([inside[whole], hidden, place(reviewed)[1]]), format="XYXY", canvas_size=(recipe.side, recipe.side)
     )
     for turn in (transforms.horizontal_flip, transforms.vertical_flip):
         if rng.random() < 0.5:
@@ -144,17 +179,21 @@ def _crop(plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator) ->
     boxes = boxes.as_subclass(Tensor)
     if rng.random() < 0.5:
         image, boxes = image.transpose(1, 2), boxes[:, [1, 0, 3, 2]]
-    count = int(whole.sum())
-    return image, boxes[:count], plane.labels[whole], boxes[count:]
+    found, hidden, reviewed = boxes.split([int(whole.sum()), len(hidden), len(reviewed)])
+    return Crop(image, found, plane.labels[whole], hidden, None if plane.known.reviewed is None else reviewed)
 
 
 def _corner(plane: TrainingPlane, width: int, height: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Upper left corner of a window, four times in five around an object."""
+    """Upper left corner of a window, four times in five around an object, else anywhere that something is known."""
     image_height, image_width = plane.pixels.shape[1:]
     if len(plane.boxes) and rng.random() < 0.8:
         x0, y0, x1, y1 = plane.boxes[rng.integers(len(plane.boxes))].tolist()
         x = (x0 + x1) / 2 - rng.uniform(0, width)
         y = (y0 + y1) / 2 - rng.uniform(0, height)
+    elif plane.known.reviewed:
+        x0, y0, x1, y1 = plane.known.reviewed[rng.integers(len(plane.known.reviewed))]
+        x = rng.uniform(x0, x1) - rng.uniform(0, width)
+        y = rng.uniform(y0, y1) - rng.uniform(0, height)
     else:
         x = rng.uniform(0, max(0, image_width - width))
         y = rng.uniform(0, max(0, image_height - height))

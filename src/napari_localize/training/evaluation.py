@@ -1,7 +1,8 @@
 """How good predictions are: average precision, precision, recall, F1 and the error of the count.
 
 Rejected boxes count on neither side, and a prediction without a score counts as certain. Classes are
-matched by name. Average precision is COCO's (101 recall points, IoU 0.50 to 0.95), without COCO's cap
+matched by name. Where planes or areas are marked as reviewed, only those count, and of the boxes on both sides those
+with their centre there. Average precision is COCO's (101 recall points, IoU 0.50 to 0.95), without COCO's cap
 on detections per image and without its area ranges.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_localize.core.annotations import plane_name, split_plane_name
+from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
 from napari_localize.training.matching import match_boxes, split_by_overlap
@@ -36,7 +37,8 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
     Parameters
     ----------
     predictions, annotations : Detections, sequence or mapping of Detections, or path of a file
-        Planes are matched by name, or by order for sequences. A plane without predictions has no boxes.
+        Planes are matched by name, or by order for sequences. A plane without predictions has no boxes. Annotations
+        with reviewed planes or areas are compared with only there, and not in those to be ignored.
     iou : float
         Lowest intersection over union of a hit, for precision, recall and F1.
 
@@ -53,13 +55,15 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
     Raises
     ------
     UserError
-        When predictions exist for planes that have no annotations, or the IoU is not in 0 to 1.
+        When predictions exist for planes that have no annotations, nothing of the annotated planes is reviewed, or
+        the IoU is not in 0 to 1.
     """
     import pandas as pd
 
     found = _by_plane(predictions, "predictions", reference=annotations)
     true = _by_plane(annotations, "annotations")
     names, pairs = _pair(found, true)
+    names, pairs, left_out = _where_known(true, names, pairs)
     pool = _Pool.of([p for p, _ in pairs], [a for _, a in pairs], iou)
     ap50, ap = pool.average_precision()
     rows = [pool.row(index, ap50[index], ap[index]) for index in range(len(pool.class_names))]
@@ -68,7 +72,8 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
     table = pd.DataFrame(rows, index=pd.Index(labels, name="class", dtype=object))
     errors = pool.count_errors(None).tolist()
     table.attrs["count_error_per_image"] = dict(zip(names, errors, strict=True))
-    table.attrs["notes"] = [*_reading_notes(predictions, found), *_reading_notes(annotations, true), *pool.notes()]
+    notes = [*_reading_notes(predictions, found), *_reading_notes(annotations, true), *left_out, *pool.notes()]
+    table.attrs["notes"] = notes
     return table
 
 
@@ -286,6 +291,27 @@ def _pair(
     return list(annotations), [
         (found.get(_same_name(name), Detections.empty()), part) for name, part in annotations.items()
     ]
+
+
+def _where_known(
+    annotations: Mapping[Any, Detections], names: list[Any], pairs: list[tuple[Detections, Detections]]
+) -> tuple[list[Any], list[tuple[Detections, Detections]], list[str]]:
+    """Leave out what nobody has reviewed, where anything is marked as reviewed, and what is to be ignored."""
+    if not isinstance(annotations, Annotations):
+        return names, pairs, []
+    known = [annotations.known(name) for name in names]
+    kept = [
+        (name, (found[area.holds(found.boxes)], true[area.holds(true.boxes)]))
+        for name, (found, true), area in zip(names, pairs, known, strict=True)
+        if area is not None
+    ]
+    if not kept:
+        raise UserError("none of the annotated planes is marked as reviewed; finish at least one, or remove the marks.")
+    missing = len(names) - len(kept)
+    what = "1 annotated plane was" if missing == 1 else f"{missing} annotated planes were"
+    whom = "it" if missing == 1 else "them"
+    notes = [f"{what} left out, as nobody had finished {whom}."] if missing else []
+    return [name for name, _ in kept], [pair for _, pair in kept], notes
 
 
 def _counted(part: Detections, names: tuple[str, ...]) -> Detections:

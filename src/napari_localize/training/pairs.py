@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_localize.core.annotations import plane_name, split_plane_name
+from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import PlaneSource
 from napari_localize.formats import read_annotations
 from napari_localize.formats.sources import is_zarr, list_images, planes_of
@@ -21,18 +22,20 @@ _Place = tuple[tuple[str, int], ...]
 
 @dataclass
 class Pairs:
-    """Planes with their boxes, in the same order, and sentences on what was left out."""
+    """Planes with their boxes and where these tell everything, in the same order, and sentences on what is missing."""
 
     names: list[str] = field(default_factory=list)
     planes: list[PlaneSource] = field(default_factory=list)
     annotations: list[Detections] = field(default_factory=list)
+    known: list[KnownArea] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, name: str, plane: PlaneSource, boxes: Detections) -> None:
+    def add(self, name: str, plane: PlaneSource, boxes: Detections, known: KnownArea = EVERYWHERE) -> None:
         """Add one plane."""
         self.names.append(name)
         self.planes.append(plane)
         self.annotations.append(boxes)
+        self.known.append(known)
 
 
 def pair_up(images: Any, annotations: Any) -> Pairs:
@@ -44,8 +47,8 @@ def pair_up(images: Any, annotations: Any) -> Pairs:
         Images are arrays or paths of files.
     annotations : path, mapping of plane names to Detections, sequence of Detections, or Detections
         Mappings and files are matched by name, sequences by order. Names are those of files relative to the
-        folder; file names alone do where they are unique. Of `Annotations` with reviewed planes only those
-        are used.
+        folder; file names alone do where they are unique. Of `Annotations` with reviewed planes or areas only
+        those are used.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> P
     for name in images:
         short.setdefault(_last(name), []).append(name)
     pairs, missing, unfinished = Pairs(), [], []
-    sizes, reviewed = getattr(annotations, "sizes", {}), getattr(annotations, "reviewed", ())
+    sizes = getattr(annotations, "sizes", {})
     used, opened = set(), ("", dict[_Place, PlaneSource]())
     claimed: dict[tuple[str, _Place], str] = {}
     for wanted, boxes in annotations.items():
@@ -94,7 +97,8 @@ def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> P
             raise UserError(f"{wanted!r} may be {' or '.join(candidates[:2])}; name it with its folder.")
         found = candidates[0]
         used.add(found)
-        if reviewed and wanted not in reviewed:
+        known = annotations.known(wanted) if isinstance(annotations, Annotations) else EVERYWHERE
+        if known is None:
             unfinished.append(wanted)
             continue
         if opened[0] != found:
@@ -109,7 +113,7 @@ def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> P
             )
         plane = opened[1][place]
         _check_size(wanted, sizes.get(wanted), plane, found)
-        pairs.add(plane_name(found, position), plane, _checked(wanted, boxes))
+        pairs.add(plane_name(found, position), plane, _checked(wanted, boxes), known)
     if not pairs.names:
         raise UserError(_nothing_matches(list(images), [name for name in annotations if name not in unfinished]))
     if unfinished:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import PlaneSource
 from napari_localize.core.tiling import Rectangle, plan_tiles
 from napari_localize.models.card import MOST_CLASSES
@@ -37,6 +38,9 @@ MOST_PIXELS = 1 << 30
 LARGEST_DIAMETER = 112
 """Planes are reduced as long as their objects stay larger than this, which is more than is ever learnt from."""
 
+CONTEXT = 8
+"""So many object diameters around what is reviewed are read, too: a crop must not end where knowledge ends."""
+
 STRIP_PIXELS = 4_000_000
 """About as many pixels are read at once."""
 
@@ -56,21 +60,26 @@ class Split:
 
 
 def check_annotations(
-    planes: Sequence[PlaneSource], annotations: Sequence[Detections], names: Sequence[str]
+    planes: Sequence[PlaneSource],
+    annotations: Sequence[Detections],
+    names: Sequence[str],
+    known: Sequence[KnownArea] | None = None,
 ) -> tuple[list[Detections], tuple[str, ...], list[str]]:
     """Bring annotations to one class list, without what cannot be learnt from.
 
     Returns
     -------
     annotations, class_names, notes
-        Boxes cut at the image's borders and without rejected ones; sentences on what was left out.
+        Boxes cut at the image's borders and without rejected ones, also those outside of the known areas; sentences
+        on what was left out.
 
     Raises
     ------
     UserError
-        When the numbers do not agree, there is no box at all, or there are too many classes.
+        When the numbers do not agree, there is no box at all in the known areas, or there are too many classes.
     """
-    if not len(planes) == len(annotations) == len(names):
+    known = [EVERYWHERE] * len(planes) if known is None else known
+    if not len(planes) == len(annotations) == len(names) == len(known):
         raise UserError(f"there are {len(planes)} images but {len(annotations)} sets of boxes; give one for each.")
     if not planes:
         raise UserError("there is no image to learn from; give at least one with boxes.")
@@ -81,19 +90,18 @@ def check_annotations(
             "the names are classes and not numbers of objects."
         )
     kept, outside = [], 0
-    for plane, boxes in zip(planes, annotations, strict=True):
+    totals: Counter[str] = Counter()
+    for plane, boxes, area in zip(planes, annotations, known, strict=True):
         wanted = boxes.with_classes(classes)[boxes.states != "rejected"]
         inside = wanted.clip(plane.shape[0], plane.shape[1])
         outside += len(wanted) - len(inside)
         kept.append(inside)
-    if not sum(len(boxes) for boxes in kept):
+        totals.update(inside[area.holds(inside.boxes)].counts())
+    if not totals.total():
         raise UserError("there is no box to learn from; draw or accept at least one on a finished plane.")
     notes = []
     if outside:
         notes.append(f"{outside} boxes lie wholly outside their image and were left out.")
-    totals: Counter[str] = Counter()
-    for boxes in kept:
-        totals.update(boxes.counts())
     unseen = [name for name in classes if not totals[name]]
     if unseen:
         notes.append(f"No box of class {', '.join(unseen)} was given, so the model cannot learn it.")
@@ -143,7 +151,9 @@ def _worth(annotations: Sequence[Detections], held: int) -> list[tuple[int, int]
     return list(zip((outside > 0).sum(axis=1).tolist(), (inside > 0).sum(axis=1).tolist(), strict=True))
 
 
-def busiest_windows(boxes: Detections, height: int, width: int, side: int, most: int) -> list[Rectangle]:
+def busiest_windows(
+    boxes: Detections, height: int, width: int, side: int, most: int, known: KnownArea = EVERYWHERE
+) -> list[Rectangle]:
     """Choose the windows of a plane that hold the most boxes; boxes of rare classes count for more.
 
     Parameters
@@ -156,8 +166,12 @@ def busiest_windows(boxes: Detections, height: int, width: int, side: int, most:
         Of the windows; a smaller plane is a window itself.
     most : int
         As many at most; at least one, and none without boxes beside it.
+    known : KnownArea
+        Boxes outside of it do not count, and windows in which nothing is reviewed are not chosen.
     """
     windows = plan_tiles(height, width, side, 0)
+    windows = [window for window in windows if _reviewed_in(known, window)] or windows
+    boxes = boxes[known.holds(boxes.boxes)]
     x, y = boxes.centers.T
     worth = 1 / np.bincount(boxes.labels, minlength=1)[boxes.labels]
     values = [worth[(x >= w.x0) & (x < w.x1) & (y >= w.y0) & (y < w.y1)].sum() for w in windows]
@@ -166,16 +180,45 @@ def busiest_windows(boxes: Detections, height: int, width: int, side: int, most:
 
 
 def training_windows(
-    plane: PlaneSource, boxes: Detections, typical: float, pixels: int = MOST_PIXELS
+    plane: PlaneSource,
+    boxes: Detections,
+    typical: float,
+    pixels: int = MOST_PIXELS,
+    known: KnownArea = EVERYWHERE,
 ) -> list[Rectangle]:
-    """Say which parts of a plane are to be read: all, unless it is very large or has more pixels than its share."""
+    """Say which parts of a plane are to be read.
+
+    That is all around what is reviewed, unless it is very large or has more pixels than its share.
+    """
     height, width, _ = plane.shape
+    boxes = boxes[known.holds(boxes.boxes)]
     reduced = _reduction(boxes, typical)
-    if max(height, width) <= LARGEST_SIDE * reduced and height * width <= pixels * reduced**2:
-        return [Rectangle(0, height, 0, width)]
+    around = _around(known, height, width, CONTEXT * _diameter(boxes, typical))
+    tall, wide = around.y1 - around.y0, around.x1 - around.x0
+    if max(tall, wide) <= LARGEST_SIDE * reduced and tall * wide <= pixels * reduced**2:
+        return [around]
     side = int(np.clip(math.isqrt(pixels), SMALLEST_WINDOW, WINDOW))
     most = int(np.clip(pixels // side**2, 1, MOST_WINDOWS))
-    return busiest_windows(boxes, height, width, side * reduced, most)
+    return busiest_windows(boxes, height, width, side * reduced, most, known)
+
+
+def _around(known: KnownArea, height: int, width: int, margin: float) -> Rectangle:
+    """Return the part of a plane that holds all that is reviewed, with a margin."""
+    if known.reviewed:
+        corners = np.array(known.reviewed)
+        low, high = corners[:, :2].min(axis=0) - margin, corners[:, 2:].max(axis=0) + margin
+        x0, y0 = np.clip(np.floor(low), 0, [width, height]).astype(int).tolist()
+        x1, y1 = np.clip(np.ceil(high), 0, [width, height]).astype(int).tolist()
+        if x0 < x1 and y0 < y1:
+            return Rectangle(y0, y1, x0, x1)
+    return Rectangle(0, height, 0, width)
+
+
+def _reviewed_in(known: KnownArea, window: Rectangle) -> bool:
+    """Whether something in a window is reviewed."""
+    return known.reviewed is None or any(
+        x0 < window.x1 and window.x0 < x1 and y0 < window.y1 and window.y0 < y1 for x0, y0, x1, y1 in known.reviewed
+    )
 
 
 def read_training_plane(
@@ -184,6 +227,7 @@ def read_training_plane(
     typical: float,
     window: Rectangle | None = None,
     seen: IntensityMap | None = None,
+    known: KnownArea = EVERYWHERE,
 ) -> TrainingPlane:
     """Read a plane, or a window of it, as the network will see it.
 
@@ -192,17 +236,21 @@ def read_training_plane(
     plane : PlaneSource
         The image.
     boxes : Detections
-        Its boxes.
+        Its boxes, also those outside of the known area.
     typical : float
         Object diameter to assume when the plane has no box.
     window : Rectangle, optional
         The part to read.
     seen : IntensityMap, optional
         That of the plane, where it is known.
+    known : KnownArea
+        Where the boxes tell everything.
     """
     y0, y1, x0, x1 = window or Rectangle(0, plane.shape[0], 0, plane.shape[1])
     seen = seen or find_intensity_map(plane)
-    reduced = _reduction(boxes, typical)
+    counted = known.holds(boxes.boxes)
+    diameter = _diameter(boxes[counted], typical)
+    reduced = _reduction(boxes[counted], typical)
     rows = max(1, STRIP_PIXELS // ((x1 - x0) * reduced)) * reduced
     strips = []
     for y in range(y0, y1, rows):
@@ -212,12 +260,14 @@ def read_training_plane(
         strips.append((strip * 255).round().to(torch.uint8))
     low, high = boxes.boxes[:, :2], boxes.boxes[:, 2:]
     here = ((low < [x1, y1]) & (high > [x0, y0])).all(axis=1)
-    moved = (boxes.boxes[here] - np.array([x0, y0] * 2, np.float32)) / np.float32(reduced)
+    moved = torch.from_numpy((boxes.boxes - np.array([x0, y0] * 2, np.float32)) / np.float32(reduced))
     return TrainingPlane(
         torch.cat(strips, dim=1).contiguous(),
-        torch.from_numpy(moved),
-        torch.from_numpy(boxes.labels[here]),
-        _diameter(boxes, typical) / reduced,
+        moved[here & counted],
+        torch.from_numpy(boxes.labels[here & counted]),
+        diameter / reduced,
+        known=known.moved(x0, y0, reduced),
+        beside=moved[here & ~counted],
     )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import Cancelled
+from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import ArrayPlane, PlaneSource
 from napari_localize.core.settings import PredictSettings, TrainSettings
 from napari_localize.core.tiling import Rectangle
@@ -26,7 +27,7 @@ from napari_localize.models.card import UNNAMED, ModelCard
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model, load_model
 from napari_localize.models.predict import FLOOR, predict_plane
-from napari_localize.training.compare import Part, compare_models, within
+from napari_localize.training.compare import Part, compare_models, counting, within
 from napari_localize.training.crops import CropRecipe, TrainingPlane, make_batch
 from napari_localize.training.evaluation import summarize
 from napari_localize.training.optimise import Optimisation, Recipe
@@ -98,6 +99,7 @@ def train_model(
     settings: TrainSettings,
     *,
     names: Sequence[str] | None = None,
+    known: Sequence[KnownArea] | None = None,
     on_event: OnEvent | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
@@ -106,13 +108,16 @@ def train_model(
     Parameters
     ----------
     planes : sequence of PlaneSource
-        Wholly annotated images.
+        Images that are annotated wholly, or where `known` says so.
     annotations : sequence of Detections
         The boxes of each; rejected ones are not objects.
     settings : TrainSettings
         Base, time, device, seed.
     names : sequence of str, optional
         What the planes are called.
+    known : sequence of KnownArea, optional
+        Where on each plane every object has its box; by default everywhere. Nothing is learnt and nothing compared
+        elsewhere: neither that there are objects nor that there are none.
     on_event : callable, optional
         Gets dictionaries with ``event``: ``message`` (text), ``progress`` (done, total: seconds or epochs),
         ``curve`` (step, seconds, train_loss, validation_loss, ap50; the last two None between validations).
@@ -128,7 +133,7 @@ def train_model(
     """
     names = [f"plane {index + 1}" for index in range(len(planes))] if names is None else names
     job = _Training(settings, list(names), on_event or (lambda event: None), should_stop or (lambda: False))
-    return job.run(planes, annotations)
+    return job.run(planes, annotations, [EVERYWHERE] * len(planes) if known is None else list(known))
 
 
 @dataclass
@@ -141,22 +146,25 @@ class _Training:
     best: dict[str, Tensor] | None = None
     best_ap50: float = -1.0
 
-    def run(self, planes: Sequence[PlaneSource], annotations: Sequence[Detections]) -> TrainResult:
-        boxes, classes, notes = check_annotations(planes, annotations, self.names)
+    def run(
+        self, planes: Sequence[PlaneSource], annotations: Sequence[Detections], known: Sequence[KnownArea]
+    ) -> TrainResult:
+        boxes, classes, notes = check_annotations(planes, annotations, self.names, known)
+        counted = [counting(found, area) for found, area in zip(boxes, known, strict=True)]
         self.base = load_model(self.settings.base, self.settings.device) if self.settings.base else None
-        split = split_planes(boxes, self.names, self.settings.seed)
+        split = split_planes(counted, self.names, self.settings.seed)
         for text in notes:
             self.tell({"event": "message", "text": text, "warning": True})
         self.tell({"event": "message", "text": split.text})
-        typical = float(np.median(np.concatenate([plane.diameters for plane in boxes])))
+        typical = float(np.median(np.concatenate([plane.diameters for plane in counted])))
         share = MOST_PIXELS // len(planes)
-        windows = [training_windows(plane, found, typical, share) for plane, found in zip(planes, boxes, strict=True)]
-        read = []
-        for plane, plane_boxes, parts in zip(planes, boxes, windows, strict=True):
+        windows, read = [], []
+        for plane, found, area in zip(planes, boxes, known, strict=True):
             if self.should_stop():
                 raise Cancelled
             seen = intensity.find_intensity_map(plane)
-            read.append([read_training_plane(plane, plane_boxes, typical, part, seen) for part in parts])
+            windows.append(training_windows(plane, found, typical, share, area))
+            read.append([read_training_plane(plane, found, typical, part, seen, area) for part in windows[-1]])
         model = self._new_model(classes)
         train = [part for index in split.train for part in read[index]]
         cancelled = self._optimise(model, train, [part for index in split.validation for part in read[index]])
@@ -164,8 +172,8 @@ class _Training:
             model.network.load_state_dict(self.best)
         model = Model(model.network, model.card, self.settings.device)
         self.tell({"event": "message", "text": "Comparing the models on the validation planes."})
-        comparison = self._compare(model, planes, boxes, windows, split)
-        self._describe(model.card, split, comparison, boxes, read)
+        comparison = self._compare(model, planes, counted, known, windows, split)
+        self._describe(model.card, split, comparison, counted, read)
         return TrainResult(model, comparison, cancelled)
 
     def _new_model(self, classes: tuple[str, ...]) -> Model:
@@ -256,13 +264,14 @@ class _Training:
         for plane in validation:
             boxes = Detections(plane.boxes.numpy(), plane.labels.numpy(), class_names=names)
             height, width = plane.pixels.shape[1:]
-            (part,) = busiest_windows(boxes.clip(height, width), height, width, VALIDATION_SIDE, 1)
+            (part,) = busiest_windows(boxes.clip(height, width), height, width, VALIDATION_SIDE, 1, plane.known)
             source = ArrayPlane(plane.pixels.permute(1, 2, 0).numpy())
             settings = PredictSettings(object_diameter=plane.diameter, threshold=FLOOR)
             try:
-                predicted.append(predict_plane(now, source, settings, region=part, should_stop=self.should_stop))
+                found = predict_plane(now, source, settings, region=part, should_stop=self.should_stop)
             except Cancelled:
                 return None
+            predicted.append(counting(found, plane.known))
             true.append(within(boxes, part))
         ap50 = float(np.nan_to_num(summarize(predicted, true)["AP50"]))
         if ap50 >= self.best_ap50:
@@ -275,19 +284,24 @@ class _Training:
         model: Model,
         planes: Sequence[PlaneSource],
         boxes: Sequence[Detections],
+        known: Sequence[KnownArea],
         windows: Sequence[Sequence[Rectangle]],
         split: Split,
     ) -> dict[str, Any]:
         """Compare base and new model on the validation planes; on parts of a few when somebody waits for the end."""
         if not self.should_stop():
-            parts = [Part(self.names[i], planes[i], boxes[i], part) for i in split.validation for part in windows[i]]
+            parts = [
+                Part(self.names[i], planes[i], boxes[i], part, known[i])
+                for i in split.validation
+                for part in windows[i]
+            ]
             with suppress(Cancelled):
                 return compare_models(model, self.base, parts, split.text, self.should_stop)
         few = []
         for i in split.validation[:PLANES_AFTER_CANCEL]:
             height, width, _ = planes[i].shape
-            (window,) = busiest_windows(boxes[i], height, width, VALIDATION_SIDE, 1)
-            few.append(Part(self.names[i], planes[i], boxes[i], window))
+            (window,) = busiest_windows(boxes[i], height, width, VALIDATION_SIDE, 1, known[i])
+            few.append(Part(self.names[i], planes[i], boxes[i], window, known[i]))
         return compare_models(model, self.base, few, split.text, lambda: False)
 
     def _describe(
