@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.steps import Area
 from napari_localize.formats import read_annotations, write_annotations
 from napari_localize.training.evaluation import evaluate
 
@@ -225,6 +226,25 @@ def entries(**fields):
 
 
 ID = st.just(1)
+
+
+def test_areas_are_kept(tmp_path):
+    areas = {
+        "a.tif#t=2": (Area((), (1.25, 2.0, 40.5, 30.75), "reviewed"), Area((), (5.0, 5.0, 9.0, 9.0), "ignored")),
+        "b.tif": (Area((), (0.0, 0.0, 3.0, 3.0), "ignored"),),
+    }
+    planes = dict.fromkeys(areas, Detections.empty())
+    write_annotations(tmp_path / "x.json", Annotations(planes, areas=areas))
+    assert read_annotations(tmp_path / "x.json").areas == areas
+    notes = write_annotations(tmp_path / "x.csv", Annotations(planes, areas=areas))
+    assert any("reviewed and ignored areas" in note for note in notes)
+
+
+@pytest.mark.parametrize("wrong", [7, [[1, 2, 3]], [[1, 2, -3, 4]], ["abcd"], [[0, 0, 1e999, 1]], [[0, 0, None, 1]]])
+def test_areas_that_are_none_are_told(save, wrong):
+    image = {"id": 1, "file_name": "a.png", "ignored_areas": wrong}
+    with pytest.raises(UserError, match=r"ignored_areas|the area"):
+        read_annotations(save(images=[image]))
 
 
 @given(

@@ -2,7 +2,8 @@
 
 Beyond the standard, an annotation may have ``score`` (absent: made by a person), ``origin``, ``state`` and
 ``box_id`` (the box's id within its plane, where it differs from the annotation's ``id``, which must be unique
-in the file), an image of a stack has ``"plane": {"t": 3}``, and one that a person has finished ``"reviewed": true``.
+in the file), an image of a stack has ``"plane": {"t": 3}``, and one that a person has finished ``"reviewed": true``; ``"reviewed_areas"`` and
+``"ignored_areas"`` of an image are lists of rectangles ``[x, y, width, height]``.
 Annotations that are only ``keypoints`` get the box around their visible points, or a square of a nominal size
 around a single one. Regions with ``iscrowd`` are not single objects and are left out. Lists of results, which name
 neither images nor classes, are read with the data set that they belong to.
@@ -14,13 +15,14 @@ import json
 import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
 from napari_localize.core.errors import UserError
-from napari_localize.formats.base import Format, ReadOptions, portable_name
+from napari_localize.core.steps import Area
+from napari_localize.formats.base import EVERYTHING, Format, ReadOptions, portable_name
 from napari_localize.formats.points import square_points
 from napari_localize.formats.table import BoxTable, assemble, note, rounded, shortest
 from napari_localize.formats.text import load_json, short
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _TABLES = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _RESULT = re.compile(rb'\[\s*(\{[^{}]*"image_id"|\]\s*$)')
 _HUGE = 1 << 62
+_KINDS: tuple[Literal["reviewed", "ignored"], ...] = ("reviewed", "ignored")
 
 
 def sniff(head: bytes) -> bool:
@@ -74,6 +77,12 @@ def write(path: Path, data: Annotations) -> list[str]:
             image["plane"] = position
         if name in data.reviewed:
             image["reviewed"] = True
+        for kind in _KINDS:
+            rectangles = [area.xyxy for area in data.areas.get(name, ()) if area.kind == kind]
+            if rectangles:
+                image[f"{kind}_areas"] = [
+                    [round(float(value), 4) for value in (x0, y0, x1 - x0, y1 - y0)] for x0, y0, x1, y1 in rectangles
+                ]
         images.append(json.dumps(image))
         corners = part.boxes.astype(np.float64)
         xywh = rounded(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]), part.boxes)
@@ -106,7 +115,15 @@ def write(path: Path, data: Annotations) -> list[str]:
     return []
 
 
-FORMAT = Format(name="coco", title="COCO", extensions=(".json",), sniff=sniff, read=read, write=write)
+FORMAT = Format(
+    name="coco",
+    title="COCO",
+    extensions=(".json",),
+    sniff=sniff,
+    read=read,
+    write=write,
+    holds=EVERYTHING | {"areas"},
+)
 
 
 def _annotations(
@@ -155,7 +172,24 @@ def _annotations(
     result = assemble(table, names, class_names, sizes, notes)
     done = {_key(image["id"]) for image in _list(head, "images", data_set) if image.get("reviewed") is True}
     result.reviewed = frozenset(names[images[key]] for key in done)
+    result.areas = _areas(head, images, names, data_set)
     return result
+
+
+def _areas(head: dict[str, Any], images: dict[Any, int], names: list[str], path: Path) -> dict[str, tuple[Area, ...]]:
+    """Return the areas by plane name that a person has reviewed or wants to be ignored."""
+    areas: dict[str, list[Area]] = {}
+    for image in _list(head, "images", path):
+        name = names[images[_key(image["id"])]]
+        for kind in _KINDS:
+            for rectangle in _list(image, f"{kind}_areas", path):
+                if not (type(rectangle) is list and len(rectangle) == 4 and _are_numbers(rectangle)):
+                    raise UserError(f"{path} has the area {short(rectangle)}; it must be [x, y, width, height].")
+                x, y, width, height = (float(value) for value in rectangle)
+                if not (math.isfinite(x + y + width + height) and min(width, height) >= 0):
+                    raise UserError(f"{path} has the area {short(rectangle)}, which is no rectangle; mend it.")
+                areas.setdefault(name, []).append(Area((), (x, y, x + width, y + height), kind))
+    return {name: tuple(parts) for name, parts in areas.items()}
 
 
 def _images(head: dict[str, Any], path: Path) -> tuple[dict[Any, int], list[str], dict[str, tuple[int, int]]]:

@@ -30,6 +30,7 @@ def without_loss(entry: Format, data: Annotations) -> tuple[Annotations, list[st
         "origins": any((part.origins != "").any() for part in parts),
         "states": any((part.states != np.where(np.isnan(part.scores), "added", "proposed")).any() for part in parts),
         "reviewed": bool(data.reviewed),
+        "areas": any(data.areas.values()),
         "empty": any(not len(part) for part in parts),
     }
     words = {
@@ -37,10 +38,11 @@ def without_loss(entry: Format, data: Annotations) -> tuple[Annotations, list[st
         "origins": "who made a box",
         "states": "what was accepted or edited",
         "reviewed": "which planes are finished",
+        "areas": "reviewed and ignored areas",
         "empty": "planes without boxes",
     }
     missing = [words[what] for what, there in lost.items() if there and what not in entry.holds]
     if missing:
         listed = " and ".join([", ".join(missing[:-1]), missing[-1]] if len(missing) > 1 else missing)
         notes.append(f"{entry.title} has no place for {listed}.")
-    return Annotations(planes, data.sizes, data.class_names, reviewed=data.reviewed), notes
+    return Annotations(planes, data.sizes, data.class_names, reviewed=data.reviewed, areas=data.areas), notes
