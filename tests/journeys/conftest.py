@@ -306,29 +306,43 @@ class Snapshot:
 
 
 def snapshot(layer: Any) -> Snapshot:
-    """Read the boxes that a layer shows from the layer itself, and the rejected ones from its controller."""
+    """Read all boxes to be seen, those that are shapes at the moment from the layer itself."""
     controller = box_layer(layer)
     controller.reconcile()
+    rows = {
+        key: (
+            box.plane,
+            tuple(round(value, 2) for value in box.xyxy),
+            box.label,
+            None if box.score is None else round(box.score, 4),
+            box.origin,
+            box.state,
+        )
+        for key, box in controller.shown().items()
+    }
     corners, indices, _ = vertices_to_boxes(layer.data, layer.ndim)
-    rows = {}
     for at, feature in enumerate(layer.features.to_dict("records")):
         score = None if np.isnan(feature["score"]) else round(float(feature["score"]), 4)
         place = tuple(round(float(value), 2) for value in corners[at])
-        plane = tuple(indices[at].tolist())
-        rows[int(feature["id"])] = (plane, place, feature["class"], score, feature["origin"], feature["state"])
-    assert len(rows) == layer.nshapes == len(layer.features)
+        features = (feature["class"], score, feature["origin"], feature["state"])
+        assert rows[int(feature["id"])] == (tuple(indices[at].tolist()), place, *features)
+    assert layer.nshapes == len(layer.features) == len(controller.drawn)
+    assert controller.not_drawn == len(rows) - layer.nshapes
     return Snapshot(rows, _rejected(controller), tuple(controller.classes), controller.finished)
 
 
 def assert_reread(back: Snapshot, saved: Snapshot, side: int) -> None:
-    """Nothing got lost in a file, but for what of a box lay outside a square image and the third decimal of a place."""
+    """Nothing got lost in a file, but for what of a box lay outside a square image and the third decimal of a place.
+
+    Boxes that are opened get new ids, in the order of their old ones.
+    """
     assert back.classes == saved.classes
     assert back.finished == saved.finished
     for ours, theirs in ((saved.boxes, back.boxes), (saved.rejected, back.rejected)):
-        assert ours.keys() == theirs.keys()
-        for key, (plane, place, *features) in ours.items():
-            assert (theirs[key][0], list(theirs[key][2:])) == (plane, features)
-            np.testing.assert_allclose(np.clip(theirs[key][1], 0, side), np.clip(place, 0, side), atol=0.02)
+        for one, other in zip(sorted(ours), sorted(theirs), strict=True):
+            plane, place, *features = ours[one]
+            assert (theirs[other][0], list(theirs[other][2:])) == (plane, features)
+            np.testing.assert_allclose(np.clip(theirs[other][1], 0, side), np.clip(place, 0, side), atol=0.02)
 
 
 def _rejected(controller: BoxLayer) -> dict[int, tuple[Any, ...]]:
