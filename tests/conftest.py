@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 
 import pytest
@@ -26,8 +27,11 @@ def _leave_the_user_alone(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _let_go_of_projects():
-    """What a viewer of a test has kept on disk is closed with it."""
+    """What a viewer of a test has kept on disk is closed with it, and not offered to the next one."""
     yield
     keeping = sys.modules.get("napari_localize.plugin.keeping")
     if keeping is not None:
         keeping.close_keepers()
+        from napari_localize.project.folder import autosave_folder
+
+        shutil.rmtree(autosave_folder(), ignore_errors=True)

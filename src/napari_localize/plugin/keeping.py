@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_localize.core.colors import class_colors
 from napari_localize.core.errors import UserError
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import is_box_layer
@@ -114,6 +115,10 @@ class Keeper:
         """Return the image of a project that a layer's boxes belong to."""
         return self._images.get(layer)
 
+    def images(self, project: Project) -> list[ProjectImage]:
+        """Return those images of a project that layers show, or have shown in this session."""
+        return [image for image in list(self._images.values()) if image.project is project]
+
     def show(self, image: ProjectImage, layer: Shapes) -> str | None:
         """Show the boxes that a project has for an image in a layer that was made for it, and keep them there.
 
@@ -130,7 +135,10 @@ class Keeper:
         loaded = image.load()
         journal = None if image.project.read_only_reason else self._journal(image)
         self._images[layer] = image
-        box_layer(layer).show_table(loaded.table(journal))
+        table = loaded.table(journal)
+        # In a new project nobody has named a class yet.
+        table.classes = table.classes or class_colors(["object"])
+        box_layer(layer).show_table(table)
         return loaded.warning
 
     def close(self) -> None:

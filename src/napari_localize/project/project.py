@@ -342,13 +342,18 @@ class Project(Store):
 
     def export_annotations(
         self, path: str | os.PathLike[str], format: str | None = None, overwrite: bool = False
-    ) -> None:
+    ) -> list[str]:
         """Write the boxes of all planes to an annotation file, rejected ones too.
 
         Parameters
         ----------
         path, format, overwrite
             As in `write_annotations`.
+
+        Returns
+        -------
+        list of str
+            Sentences on what the format cannot hold.
 
         Raises
         ------
@@ -357,7 +362,7 @@ class Project(Store):
         """
         from napari_localize.formats import write_annotations
 
-        write_annotations(path, annotations_of(self), format=format, overwrite=overwrite)
+        return write_annotations(path, annotations_of(self), format=format, overwrite=overwrite)
 
     def set_area(
         self,

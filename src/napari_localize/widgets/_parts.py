@@ -25,6 +25,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_localize.plugin.recovery import tell_of_boxes_left_behind
+
 CANCEL_KEY = "Ctrl+Shift+X"
 SPACING = 6
 
@@ -62,6 +64,7 @@ class Dock(QScrollArea):
         if not self._connected:
             self._connected = True
             self.connect_viewer()
+            tell_of_boxes_left_behind()
 
     def close_down(self) -> None:
         """Let go of the viewer, if that has not been done."""

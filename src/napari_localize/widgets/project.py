@@ -1,0 +1,413 @@
+"""The dock that shows the images and planes of a project, how far they are, and opens them."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QAction, QKeySequence
+from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QMenu, QOpenGLWidget, QPushButton, QWidget
+
+from napari_localize.core.errors import UserError
+from napari_localize.plugin.boxes import box_layer
+from napari_localize.plugin.keeping import keeper_of
+from napari_localize.plugin.layers import view_index
+from napari_localize.plugin.opening import layer_of, open_images, open_in
+from napari_localize.plugin.recovery import left_behind
+from napari_localize.plugin.standing import image_now, planes_now
+from napari_localize.plugin.window import windows_of
+from napari_localize.project import ProjectImage, ProjectPlane
+from napari_localize.project.folder import autosave_folder
+from napari_localize.widgets._jobs import JobRunner
+from napari_localize.widgets._memory import remember, remembered
+from napari_localize.widgets._parts import CancelButton, Dock, ProgressRow, button, combo, hint, row, say, shown_key
+from napari_localize.widgets._project_actions import ProjectActions, Task
+from napari_localize.widgets._project_model import FILTERS, Entry, ProjectModel, image_of
+from napari_localize.widgets._project_rows import EntryList
+from napari_localize.widgets._project_thumbnails import Thumbnails
+from napari_localize.widgets._view import LineWidths
+
+NEXT_KEY, FILES_KEY, FOLDER_KEY, SAVE_KEY = "Ctrl+Shift+N", "Ctrl+Shift+A", "Ctrl+Shift+F", "Ctrl+Shift+W"
+NEW_KEY, OPEN_KEY, RELINK_KEY, RECOVER_KEY = "Ctrl+Shift+M", "Ctrl+Shift+J", "Ctrl+Shift+H", "Ctrl+Shift+V"
+
+_CLOCK_MS = 400
+_REPLACE = "project_replace"
+
+NO_PROJECT = (
+    "No project is open. A project keeps many images with their boxes and every edit in one folder. "
+    "Make a new one, open one, or drop images into the list. "
+    "Without a project boxes are kept on disk, too, and can be saved as one later."
+)
+NO_IMAGES = (
+    "There are no images yet. Add files or a folder, type a pattern, or drop them here; they stay where they are."
+)
+NOTHING_FITS = "No image fits: clear the search field, or choose <i>any status</i>."
+
+
+class ProjectWidget(Dock):
+    """The images of the project that is open, else of the boxes that were kept without one."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        windows_of(self._viewer)
+        self._keeper = keeper_of(self._viewer)
+        self.tasks = ProjectActions(self._viewer, self._keeper, self)
+        self.thumbnails = Thumbnails(self)
+        self.model = ProjectModel(self.thumbnails.problems, self)
+        self.list = EntryList(self.model, self.thumbnails)
+        self._widths = LineWidths(self._viewer, self)
+        self._shown: tuple[Any, ...] = ()
+        self._seen: dict[int, int] = {}
+        self._refused: ProjectImage | None = None
+        self._look = JobRunner(self)
+        self._clock = QTimer(self)
+        self._clock.setInterval(_CLOCK_MS)
+        self._clock.timeout.connect(self.follow)
+        self._build()
+        self._connect()
+        self.open()
+
+    def _build(self) -> None:
+        self.title = QLabel()
+        self.title.setWordWrap(True)
+        self.menu_button = QPushButton("Project")
+        self.menu_button.setToolTip("New, open, save, import, export, find missing files, recover.")
+        self.menu_button.setMenu(self._menu())
+        self.summary: QLabel = hint()
+        self.left: QLabel = hint()
+        self.recover_button = button(
+            "Recover ...", "Open or discard boxes that were left without a name.", self.tasks.recover
+        )
+        # Their keys are those of the menu.
+        self.new_button = button(f"New ...   {shown_key(NEW_KEY)}", "Make an empty project.", self.tasks.new)
+        self.open_project_button = button(f"Open ...   {shown_key(OPEN_KEY)}", "Open a project.", self.tasks.open)
+        self.save_button = button(
+            "Save project as ...", "Give these boxes a name and a place.", self.tasks.save_as, SAVE_KEY, self
+        )
+        self.files_button = button("+ files", "Add image files.", self.tasks.add_files, FILES_KEY, self)
+        self.folder_button = button(
+            "+ folder", "Add all images in a folder and the folders in it.", self.tasks.add_folder, FOLDER_KEY, self
+        )
+        self.pattern = QLineEdit()
+        self.pattern.setPlaceholderText("+ pattern, such as plate/**/*_w1.tif")
+        self.pattern.setToolTip("Adds the images that a pattern means, relative to the folder used last. Key: Enter.")
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("search")
+        self.search.setClearButtonEnabled(True)
+        self.search.setToolTip("Show only images with this text in their names.")
+        self.status_choice = combo("Show only images and planes with this status.", FILTERS)
+        self.empty: QLabel = hint()
+        self.open_button = button("Open  ⏎", "Show the selected image with its boxes. Key: Enter.", self.open_chosen)
+        self.next_button = button(
+            "Next unfinished", "Open the next plane that is not finished.", self.next_unfinished, NEXT_KEY, self
+        )
+        self.replace_choice = QCheckBox("replace the last")
+        self.replace_choice.setToolTip(
+            "Close the image that was opened here before; else it stays in the layer list. Its boxes are on disk anyway."
+        )
+        self.replace_choice.setChecked(remembered(_REPLACE, "yes") == "yes")
+        self.progress = ProgressRow()
+        self.cancel_button = CancelButton("Stop; nothing of it stays.", self.tasks.cancel)
+        self.cancel_button.hide()
+        self.message: QLabel = hint()
+        self.relink_button = button(
+            "Relink ...", "Look for missing images in a folder.", self.tasks.relink, RELINK_KEY, self
+        )
+        self.changed_button = button(
+            "Use the changed file", "Keep the boxes and go on with the file as it is now.", self._take_changed
+        )
+        for part in (
+            row(self.title, self.menu_button, stretch=0),
+            self.summary,
+            self.save_button,
+            row(self.left, self.recover_button, stretch=0),
+            self.empty,
+            row(self.new_button, self.open_project_button),
+            row(self.files_button, self.folder_button),
+            self.pattern,
+            row(self.search, self.status_choice),
+        ):
+            if isinstance(part, QWidget):
+                self.column.addWidget(part)
+            else:
+                self.column.addLayout(part)
+        self.column.addWidget(self.list, 1)
+        for widget in (self.progress, self.cancel_button, self.message):
+            self.column.addWidget(widget)
+        self.column.addLayout(row(self.relink_button, self.changed_button))
+        self.column.addWidget(self.next_button)
+        self.column.addLayout(row(self.open_button, self.replace_choice))
+        self.setMinimumWidth(300)
+
+    def _menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        tasks = self.tasks
+        for text, key, slot, tip in (
+            ("New ...", NEW_KEY, tasks.new, "Make an empty project, a folder NAME.localize."),
+            ("Open ...", OPEN_KEY, tasks.open, "Open a project."),
+            ("Save project as ...", "", tasks.save_as, "Copy the project; boxes without a project get one."),
+            ("", "", None, ""),
+            ("Import annotations ...", "Ctrl+Shift+I", tasks.import_annotations, "Add the boxes of a file."),
+            ("Export annotations ...", "Ctrl+Shift+E", tasks.export_annotations, "Write all boxes to a file."),
+            ("", "", None, ""),
+            ("Remove from project ...", "", self.remove_chosen, "The selected images; their files stay."),
+            ("Relink missing images ...", "", tasks.relink, "Find files again that were moved, by what they hold."),
+            (
+                "Recover boxes ...",
+                RECOVER_KEY,
+                tasks.recover,
+                "Those that earlier sessions have left without a name.",
+            ),
+        ):
+            if slot is None:
+                menu.addSeparator()
+                continue
+            action = QAction(text, self)
+            action.setToolTip(f"{tip} Key: {shown_key(key)}." if key else tip)
+            action.setShortcut(QKeySequence(key))
+            action.triggered.connect(slot)
+            menu.addAction(action)
+            # The keys of a menu that was never opened would not work.
+            self.addAction(action)
+        return menu
+
+    def _connect(self) -> None:
+        self.tasks.changed.connect(self.refresh)
+        self.tasks.said.connect(self._say)
+        self.tasks.progressed.connect(self._on_progress)
+        self.tasks.busy_changed.connect(self._busy_changed)
+        self.tasks.recovered.connect(self._look_for_left)
+        self._look.finished.connect(self._show_left)
+        self.thumbnails.ready.connect(self.model.touch)
+        self.list.opened.connect(self.open_entry)
+        self.list.unfolded.connect(self._unfold)
+        self.list.dropped.connect(self.tasks.take)
+        self.list.remove.connect(self.remove_chosen)
+        self.search.textChanged.connect(self._filter)
+        self.status_choice.currentIndexChanged.connect(self._filter)
+        self.pattern.returnPressed.connect(self._add_pattern)
+        self.replace_choice.toggled.connect(self._remember_choice)
+
+    # Following the viewer and the project
+
+    def connect_viewer(self) -> None:
+        """Begin to follow the viewer."""
+        self._widths.start()
+        self._clock.start()
+        self.refresh()
+        self._look_for_left()
+
+    def disconnect_viewer(self) -> None:
+        """Let go of the viewer and stop whatever is running."""
+        self._clock.stop()
+        self._widths.stop()
+        self._look.abandon()
+        self.tasks.abandon()
+        self.thumbnails.forget()
+
+    def refresh(self) -> None:
+        """Read the images of the project again."""
+        project, before = self.tasks.project, self._shown
+        self._shown = self._state()
+        if before[:1] != (project,):
+            self.thumbnails.forget()
+            self._refused = None
+            say(self.message, "")
+        images: list[ProjectImage] = []
+        try:
+            if project is not None:
+                images = project.images()
+                self.list.delegate.colors = dict(project.classes)
+        except UserError as error:
+            self._say(str(error))
+        if self._refused is not None:
+            self._refused = next((image for image in images if image.id == self._refused.id), None)
+        self.thumbnails.look_again()
+        chosen = self.list.chosen
+        self._seen.clear()
+        self.model.show_images(images)
+        self.follow()
+        if chosen:
+            self.list.choose(chosen[0])
+        self._show_state()
+
+    def _state(self) -> tuple[Any, ...]:
+        """Return what the list has to be read again for when it changes."""
+        project = self.tasks.project
+        loose = self._keeper.images(project) if project is not None and project is self._keeper.unnamed else []
+        return project, project and project.path, len(loose)
+
+    def follow(self) -> None:
+        """Show what has happened to the images that are open."""
+        project = self.tasks.project
+        if self._state() != self._shown:
+            self.refresh()
+            return
+        if project is None:
+            return
+        news = False
+        for layer, image in open_images(self._viewer, project):
+            boxes = box_layer(layer)
+            if self._seen.get(image.id) == boxes.revision:
+                continue
+            self._seen[image.id] = boxes.revision
+            news = True
+            now = image_now(image, boxes.table)
+            self.list.delegate.colors = dict(boxes.table.classes)
+            self.model.update_image(now, planes_now(now, boxes.table) if self.model.is_unfolded(image) else None)
+        self._mark_current()
+        if news:
+            self._show_state()
+
+    def _mark_current(self) -> None:
+        current = self.current
+        key = None if current is None else (current.image.id, current.index)
+        if key != self.list.delegate.current:
+            self.list.delegate.current = key
+            self.list.viewport().update()
+
+    @property
+    def current(self) -> ProjectPlane | None:
+        """The plane in view, of the image that is open and selected, or of the last one that is open."""
+        project = self.tasks.project
+        opened = open_images(self._viewer, project) if project is not None else []
+        active = self._viewer.layers.selection.active
+        opened.sort(key=lambda each: each[0] is active)
+        if not opened:
+            return None
+        layer, image = opened[-1]
+        index = view_index(layer, self._viewer.dims.point)
+        return ProjectPlane(image.plane_name(index), image, index, image.status, {})
+
+    def _planes(self, image: ProjectImage) -> list[ProjectPlane]:
+        layer = layer_of(self._viewer, image)
+        return image.project.planes(image) if layer is None else planes_now(image, box_layer(layer).table)
+
+    def _show_state(self) -> None:
+        project, images = self.tasks.project, self.model.images
+        unnamed = project is not None and project.path.parent == autosave_folder()
+        name = "no project" if project is None else "boxes without a project" if unnamed else project.path.name
+        self.title.setText(f"<b>{escape(name)}</b>")
+        self.title.setToolTip("" if project is None else str(project.path))
+        self.save_button.setVisible(unnamed)
+        finished = sum(image.status == "finished" for image in images)
+        boxes = sum(n for image in images for states in image.counts.values() for n in states.values())
+        text = f"{len(images):,} images, {finished:,} finished, {boxes:,} boxes" if images else ""
+        if project is not None and project.read_only_reason:
+            text += f"<br><b>Read only:</b> {escape(project.read_only_reason)} Changes are not kept; save it as another one."
+        elif unnamed and images:
+            text += "<br>Kept on disk as you work; save it under a name to find it again."
+        say(self.summary, text)
+        empty = NO_PROJECT if project is None else NO_IMAGES if not images else ""
+        if images and not self.model.rowCount():
+            empty = NOTHING_FITS
+        say(self.empty, empty)
+        for each in (self.new_button, self.open_project_button):
+            each.setVisible(project is None)
+        for widget in (self.open_button, self.next_button, self.search, self.status_choice):
+            widget.setEnabled(bool(images))
+        problem = self._refused.problem() if self._refused is not None else None
+        self.relink_button.setVisible(problem is not None and "missing" in problem)
+        self.changed_button.setVisible(problem is not None and "changed" in problem)
+
+    # What the buttons and keys do
+
+    def open_chosen(self) -> None:
+        """Open the selected entry."""
+        chosen = self.list.chosen
+        if chosen:
+            self.open_entry(chosen[0])
+        else:
+            self._say("Select an image in the list first.")
+
+    def open_entry(self, entry: Entry) -> None:
+        """Show an image with its boxes, a stack at its first plane that is not finished."""
+        if isinstance(entry, ProjectImage) and entry.plane_count > 1:
+            planes = self._planes(entry)
+            entry = next((plane for plane in planes if plane.status != "finished"), planes[0])
+        try:
+            layer = open_in(self._viewer, entry, replace=self.replace_choice.isChecked())
+        except UserError as error:
+            self._refused = image_of(entry)
+            self._say(str(error))
+            self._show_state()
+            return
+        self._refused = None
+        alone = image_of(entry).path is None and not any(type(each).__name__ == "Image" for each in self._viewer.layers)
+        self._say(f"{image_of(entry).name} was never in a file: its boxes are shown without it." if alone else "")
+        self._widths.apply()
+        self.list.choose(entry)
+        self.follow()
+        self._show_state()
+        canvas = self.window().findChild(QOpenGLWidget)
+        if canvas is not None:
+            # So that the keys for boxes work at once.
+            canvas.setFocus()
+        self._viewer.layers.selection.active = layer
+
+    def next_unfinished(self) -> None:
+        """Open the next plane that is not finished."""
+        self.follow()
+        chosen = self.list.chosen
+        after = self.current or (chosen[0] if chosen else None)
+        plane = self.model.next_unfinished(after, self._planes)
+        if plane is None:
+            self._say("All is finished." if self.model.images else "There are no images yet.")
+        else:
+            self.open_entry(plane)
+
+    def remove_chosen(self) -> None:
+        """Ask, and take the selected images out of the project."""
+        images = {image_of(entry).id: image_of(entry) for entry in self.list.chosen}
+        if images:
+            self.tasks.remove(list(images.values()))
+        else:
+            self._say("Select the images to be removed first.")
+
+    def _take_changed(self) -> None:
+        if self._refused is not None:
+            image, self._refused = self._refused, None
+            self.tasks.take_changed(image)
+
+    def _unfold(self, entry: Entry, unfolded: bool) -> None:
+        image = image_of(entry)
+        if image.plane_count > 1 and unfolded != self.model.is_unfolded(image):
+            self.model.unfold(image, self._planes(image) if unfolded else None)
+            self.list.choose(image)
+
+    def _filter(self) -> None:
+        self.model.set_filter(self.search.text(), self.status_choice.currentText())
+        self._show_state()
+
+    def _add_pattern(self) -> None:
+        self.tasks.add_pattern(self.pattern.text())
+        self.pattern.clear()
+
+    def _remember_choice(self, replace: bool) -> None:
+        remember(_REPLACE, "yes" if replace else "no")
+
+    def _on_progress(self, event: dict[str, int]) -> None:
+        self.progress.update_to(event["done"], event["total"])
+
+    def _say(self, text: str) -> None:
+        say(self.message, escape(text))
+
+    def _busy_changed(self, busy: bool) -> None:
+        self.progress.begin() if busy else self.progress.hide()
+        self.cancel_button.setVisible(busy)
+        self.cancel_button.setEnabled(busy)
+        if busy:
+            self._say("")
+
+    # Boxes of earlier sessions
+
+    def _look_for_left(self) -> None:
+        if not self._look.busy:
+            self._look.start(lambda on_event: Task(lambda _: left_behind(), on_event))
+
+    def _show_left(self, found: Any = ()) -> None:
+        boxes = sum(each.boxes for each in found)
+        say(self.left, f"{boxes:,} boxes of earlier sessions have no name yet." if found else "")
+        self.recover_button.setVisible(bool(found))
