@@ -90,14 +90,27 @@ RECIPES = {
         9000,
         Recipe(),
     ),
-    "nuclei": BundledRecipe(
-        "Nuclei in fluorescence, stained tissue and bright field.",
+    "nuclei-sized": BundledRecipe(
+        "Nuclei near the size at which they are looked for; not bundled itself.",
         {"nuclei": 1.0},
         ("nucleus",),
         9000,
         Recipe(crops=replace(CropRecipe(), diameters=(20.0, 60.0), invert=0.05, noise=0.1, blur=0.05)),
         object_diameter=36.0,
         start="nuclei-base",
+    ),
+    "nuclei": BundledRecipe(
+        "Nuclei in fluorescence, stained tissue and bright field.",
+        {"nuclei": 1.0},
+        ("nucleus",),
+        6000,
+        Recipe(
+            learning_rate=1e-3,
+            averaging=0.999,
+            crops=replace(CropRecipe(), diameters=(20.0, 60.0), invert=0.05, noise=0.1, blur=0.05),
+        ),
+        object_diameter=36.0,
+        start="nuclei-sized",
     ),
     "blood": BundledRecipe(
         "Red cells, white cells and platelets in Giemsa-stained blood smears.",
