@@ -35,9 +35,6 @@ def main() -> int:
     parser.add_argument("--version", type=int, default=1, help="of the model that is written")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    start = bundled.RECIPES[args.name].start
-    if start and not _finished(args.work / f"{start}.pt", bundled.RECIPES[start].steps):
-        _train(start, args)
     model = _train(args.name, args)
     target = args.work / f"{args.name}.safetensors"
     model.save(target, overwrite=True)
@@ -50,8 +47,10 @@ def _finished(checkpoint: Path, steps: int) -> bool:
 
 
 def _train(name: str, args: argparse.Namespace) -> Model:
-    """Train to the end, saving a checkpoint every two minutes."""
+    """Train what a model starts from where that is missing, then the model, saving a checkpoint every two minutes."""
     recipe = bundled.RECIPES[name]
+    if recipe.start and not _finished(args.work / f"{recipe.start}.pt", bundled.RECIPES[recipe.start].steps):
+        _train(recipe.start, args)
     device, sentence = pick_device(args.device)
     parts = bundled.load_parts(recipe, args.data)
     boxes = sum(len(plane.boxes) for plane in parts.train)
