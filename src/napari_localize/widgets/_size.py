@@ -75,7 +75,8 @@ class SizePicker(QWidget):
         say(self.hint, text)
 
     def _changed(self) -> None:
-        self._number.setEnabled(self._mode.currentText() == "fixed")
+        # Side by side there is room for both only in a wide dock.
+        self._number.setVisible(self._mode.currentText() == "fixed")
         say(self.hint, "")
         self._remember()
 
