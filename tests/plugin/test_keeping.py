@@ -59,8 +59,7 @@ def test_what_happens_to_loose_boxes_is_on_disk(viewer):
     boxes.undo()
     boxes.undo()
     assert stored(viewer, layer) == dict(boxes.table.boxes)
-    assert keeper_of(viewer).saved is not None
-    assert keeper_of(viewer).problem is None
+    assert keeper_of(viewer).state_of(layer).startswith("saved ")
 
 
 def test_two_images_do_not_share_ids_nor_steps(viewer):
@@ -141,6 +140,36 @@ def test_loose_boxes_become_a_project_with_a_name(viewer, tmp_path):
         assert image.counts == {"object": {"accepted": 2}}
 
 
+def test_boxes_of_a_project_that_is_closed_are_kept_as_loose_ones(viewer, tmp_path):
+    layer = add_boxes(viewer, Image(np.zeros((100, 200)), name="cells"), 0, 50)
+    keeper = keeper_of(viewer)
+    keeper.save_as(tmp_path / "mine")
+    keeper.open(open_project(tmp_path / "other", create=True))
+    boxes = box_layer(layer)
+    boxes.accept(boxes.shown())
+    boxes.undo()
+    boxes.redo()
+    assert stored(viewer, layer) == dict(boxes.table.boxes)
+    with open_project(tmp_path / "mine") as project:
+        assert project.images()[0].counts == {"object": {"proposed": 2}}
+
+
+def test_that_edits_of_a_project_for_reading_are_not_saved_is_said(viewer, tmp_path):
+    with open_project(tmp_path / "mine", create=True) as project:
+        image = project.add_array("cells", (100, 200), "YX")
+        project.propose("cells", found(0, 50), "model@1")
+    project = open_project(tmp_path / "mine", read_only=True)
+    keeper = keeper_of(viewer)
+    keeper.open(project)
+    viewer.add_layer(Image(np.zeros((100, 200)), name="cells"))
+    layer = new_box_layer(viewer.layers["cells"])
+    keeper.show(project.image(image.id), layer)
+    viewer.add_layer(layer)
+    box_layer(layer).accept(box_layer(layer).shown())
+    assert keeper.state_of(layer).startswith("not saved: ")
+    assert stored(viewer, layer) != dict(box_layer(layer).table.boxes)
+
+
 def test_where_nothing_can_be_written_one_goes_on_and_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("NAPARI_LOCALIZE_DATA", str(tmp_path / "file"))
@@ -148,7 +177,7 @@ def test_where_nothing_can_be_written_one_goes_on_and_is_told(tmp_path, monkeypa
     keeper = keeper_of(viewer)
     layer = add_boxes(viewer, Image(np.zeros((100, 200)), name="cells"), 0, 50)
     assert len(box_layer(layer)) == 2
-    assert "not kept on disk" in keeper.problem
+    assert "not kept on disk" in keeper.state_of(layer)
 
 
 def test_boxes_of_a_file_are_kept_from_the_moment_they_are_open(viewer, tmp_path):

@@ -79,10 +79,17 @@ class Keeper:
         """The project of boxes that belong to none."""
         return self._autosave
 
-    @property
-    def pending(self) -> int:
-        """How many changes are on their way to the disk."""
-        return sum(project.writer.pending for project in (self._autosave, self._project) if project is not None)
+    def state_of(self, layer: Shapes) -> str:
+        """Say in a few words whether the boxes of a layer are on disk."""
+        image = self._images.get(layer)
+        reason = None if image is None else image.project.read_only_reason
+        if reason:
+            return f"not saved: {reason}"
+        if self.problem or image is None:
+            return self.problem or ""
+        if image.project.writer.pending:
+            return "saving ..."
+        return f"saved {self.saved:%H:%M:%S}" if self.saved else ""
 
     def open(self, project: Project) -> None:
         """Make a project the one that is worked on.
@@ -92,9 +99,16 @@ class Keeper:
         UserError
             When the one before cannot be closed; it stays then.
         """
-        if self._project is not None and self._project is not project:
-            self._project.close()
+        before = self._project
+        if before is not None and before is not project:
+            before.close()
         self._project = project
+        if before is not None:
+            # Layers that stay are loose from now on.
+            for layer in [layer for layer, image in self._images.items() if image.project is before is not project]:
+                del self._images[layer]
+                if layer in (self._layers() or ()):
+                    self._take(layer)
 
     def save_as(self, path: Path) -> None:
         """Give the boxes that belong to no project one with a name, or copy the project and go on with the copy.
