@@ -11,9 +11,11 @@ from app_model.types import KeyCode, KeyMod
 from psygnal import Signal
 
 from napari_localize.core.boxes import Box, BoxRows
+from napari_localize.core.colors import STATE_WIDTHS
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
-from napari_localize.core.steps import Areas, Finished, Journal, Step
+from napari_localize.core.known import KnownArea, Rectangles
+from napari_localize.core.steps import Area, Areas, Finished, Journal, Step
 from napari_localize.core.table import BoxTable
 from napari_localize.core.window import View, choose
 from napari_localize.plugin.layers import METADATA, MOST_SHAPES
@@ -21,6 +23,7 @@ from napari_localize.plugin.mirror import (
     Kept,
     click_side,
     drawn_class,
+    edge_widths,
     in_use,
     save_metadata,
     set_defaults,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from napari_localize.core.table import Count, Region
 
 _DEBOUNCE_MS = 15
+_ROUNDING = 1e-6
 _UNDO_KEYS = (KeyMod.CtrlCmd | KeyCode.KeyZ, KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ)
 
 _controllers: weakref.WeakKeyDictionary[Shapes, BoxLayer] = weakref.WeakKeyDictionary()
@@ -186,6 +190,16 @@ class BoxLayer:
         self.reconcile()
         return self._table.totals(plane)
 
+    def by_state(self, plane: tuple[int, ...] | None = None) -> dict[str, int]:
+        """Count the boxes per state that score and size let through, of one plane or of all."""
+        self.reconcile()
+        states = self._table.boxes.states[self._table.on(plane) & self._table.passing()]
+        return dict(zip(STATES, np.bincount(states, minlength=len(STATES)).tolist(), strict=True))
+
+    def known(self, plane: tuple[int, ...]) -> KnownArea | None:
+        """Return where on a plane a person has finished everything; None for nowhere."""
+        return KnownArea.of((area for area in self.areas if area.plane == plane), plane in self.finished)
+
     def largest(self) -> float:
         """Return the diameter in pixels of the largest box, 0 without any."""
         self.reconcile()
@@ -322,16 +336,47 @@ class BoxLayer:
         y0, y1, x0, x1 = view.rectangle
         return ids[(y >= y0) & (y <= y1) & (x >= x0) & (x <= x1)]
 
+    def guesses_by_score(
+        self, plane: tuple[int, ...], lowest: float = 0.0, below: float = math.inf
+    ) -> NDArray[np.int64]:
+        """Return the ids of the guesses to be seen on a plane with scores in a range; without a score they are sure."""
+        self.reconcile()
+        table = self._table.boxes
+        ids = self._table.guesses(plane)
+        # Scores come from float32 numbers, and 0.8 of those is not quite 0.8.
+        scores = np.nan_to_num(table.scores[table.rows(ids)], nan=1.0) + _ROUNDING
+        return ids[(scores >= lowest) & (scores < below)]
+
     def set_areas(self, areas: Areas, text: str) -> None:
         """Declare rectangles finished, or to be left out."""
         self.reconcile()
         self._commit(self._table.edit(text, areas=areas))
 
+    def finish_area(self, plane: tuple[int, ...], xyxy: tuple[float, float, float, float]) -> None:
+        """Declare that everything in a rectangle is right: the guesses to be seen there are accepted."""
+        self.reconcile()
+        put = self._table.accepting(self._guesses_in(plane, (xyxy,)))
+        self._commit(self._table.edit("finish an area", put, areas=self.areas | {Area(plane, xyxy, "reviewed")}))
+
+    def ignore_area(self, plane: tuple[int, ...], xyxy: tuple[float, float, float, float]) -> None:
+        """Declare that a rectangle is of no concern; its boxes stay as they are."""
+        self.set_areas(self.areas | {Area(plane, xyxy, "ignored")}, "ignore an area")
+
+    def remove_area(self, area: Area) -> None:
+        """Take an area back; its boxes stay as they are."""
+        self.set_areas(self.areas - {area}, "take an area back")
+
     def finish(self, plane: tuple[int, ...]) -> None:
         """Declare that everything on a plane is right: the guesses to be seen there are accepted."""
         self.reconcile()
-        put = self._table.accepting(self._table.guesses(plane))
+        put = self._table.accepting(self._guesses_in(plane, None))
         self._commit(self._table.edit("finish the plane", put, finished=self.finished | {plane}))
+
+    def _guesses_in(self, plane: tuple[int, ...], reviewed: Rectangles | None) -> NDArray[np.int64]:
+        """Return the guesses to be seen with their centre in some rectangles, or anywhere, and not in an ignored one."""
+        table, ids = self._table.boxes, self._table.guesses(plane)
+        ignored = tuple(area.xyxy for area in self.areas if area.plane == plane and area.kind == "ignored")
+        return ids[KnownArea(reviewed, ignored).holds(table.boxes[table.rows(ids)])]
 
     def unfinish(self, plane: tuple[int, ...]) -> None:
         """Take a plane back into work; its boxes stay as they are."""
@@ -457,10 +502,12 @@ class BoxLayer:
         self._line_width = width
         layer = self.layer
         if layer.nshapes:
-            layer.edge_width = width
+            # Shapes that a person has drawn or taken away just now get theirs when they are found.
+            known = len(self._last.states) == layer.nshapes
+            layer.edge_width = edge_widths(self._last.states, width) if known else width
             layer.events.edge_width()
         with layer.block_update_properties():
-            layer.current_edge_width = width
+            layer.current_edge_width = width * STATE_WIDTHS["added"]
 
     @property
     def journal(self) -> Journal | None:

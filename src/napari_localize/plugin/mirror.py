@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_localize.core.boxes import Box, BoxRows, PlaneIndex
-from napari_localize.core.colors import STATE_FACES, class_colors
+from napari_localize.core.colors import STATE_FACES, STATE_WIDTHS, class_colors
 from napari_localize.core.detections import HUMAN
 from napari_localize.core.steps import Area, Classes
 from napari_localize.core.table import BoxTable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SAME = 1e-3  # pixels; napari keeps vertices as float32
+_SAME_WIDTH = 0.01
 
 
 def in_use(layer: Shapes) -> bool:
@@ -56,7 +57,7 @@ def write_rows(
     classes : dict of str to str
         Colour by class.
     line_width : float
-        Width of the edges of boxes that are added.
+        Width of the edges of guesses, to which the others' keep their proportion.
     next_class : str
         Class of the box that is drawn next.
     last : Rows
@@ -85,6 +86,7 @@ def write_rows(
     restyled = _write_features(layer, order, wanted, len(kept)) or not rows.aligned
     # Assigning features makes the last row the default.
     set_defaults(layer, next_class, defaults)
+    _set_widths(layer, edge_widths([wanted[key].state for key in order], line_width))
     _paint(layer, classes, restyled, forgotten)
     if selected and (drop or add):
         layer.selected_data = {row for row, key in enumerate(order) if key in selected}
@@ -118,10 +120,20 @@ def _add(layer: Shapes, boxes: Sequence[Box], classes: Classes, line_width: floa
     layer.add(
         boxes_to_vertices(corners, [box.plane for box in boxes]),
         shape_type="rectangle",
-        edge_width=line_width,
+        edge_width=edge_widths([box.state for box in boxes], line_width),
         edge_color=np.array([rgba(classes[box.label]) for box in boxes]),
         face_color=np.array([STATE_FACES[box.state] for box in boxes]),
     )
+
+
+def edge_widths(states: Sequence[str | None], line_width: float) -> list[float]:
+    """Return the widths of boxes' edges by their states."""
+    return [line_width * STATE_WIDTHS.get(state or "", 1.0) for state in states]
+
+
+def _set_widths(layer: Shapes, widths: list[float]) -> None:
+    if not np.allclose(layer.edge_width, widths, rtol=_SAME_WIDTH):
+        layer.edge_width = widths
 
 
 def _write_features(layer: Shapes, order: Sequence[int], wanted: Mapping[int, Box], kept: int) -> bool:

@@ -12,6 +12,8 @@ import numpy as np
 
 from napari_localize.core.annotations import plane_name
 from napari_localize.core.detections import Detections
+from napari_localize.core.known import EVERYWHERE, KnownArea
+from napari_localize.core.steps import Area
 from napari_localize.core.table import APPROVED
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import image_planes, is_box_layer, transform_of
@@ -157,9 +159,12 @@ class Judged:
     source : PlaneSource
         Its pixels.
     approved : Detections
-        What a person has accepted, changed or made.
+        What a person has accepted, changed or made, also outside of the known area.
     rejected : int
-        How many proposals were rejected.
+        How many proposals were rejected in the known area.
+    known : KnownArea
+        Where the boxes count: the areas that the person has finished, or else the whole plane; without those that
+        are to be ignored.
     finished : bool
         Whether the person has said that everything on the plane is right.
     """
@@ -168,17 +173,28 @@ class Judged:
     source: PlaneSource
     approved: Detections
     rejected: int
+    known: KnownArea
     finished: bool
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether the plane or a part of it is finished."""
+        return self.finished or self.known.reviewed is not None
+
+    @property
+    def counted(self) -> Detections:
+        """The approved boxes in the known area."""
+        return self.approved[self.known.holds(self.approved.boxes)]
 
 
 def judged_planes(layers: Iterable[Layer]) -> list[Judged]:
-    """List the planes of all images that are finished or have judged boxes, without reading pixels.
+    """List the planes of all images that are finished, wholly or in part, or have judged boxes; reads no pixels.
 
-    Of several layers of boxes on one plane the topmost counts in which it is finished, else the topmost.
+    Of several layers of boxes on one plane the topmost counts in which something is finished, else the topmost.
     """
     planes: dict[object, Judged] = {}
     for key, plane in _judged(list(layers)):
-        if key not in planes or plane.finished or not planes[key].finished:
+        if key not in planes or plane.reviewed or not planes[key].reviewed:
             planes[key] = plane
     return list(planes.values())
 
@@ -191,13 +207,21 @@ def _judged(layers: list[Layer]) -> Iterator[tuple[object, Judged]]:
         boxes = box_layer(layer)
         planes = {plane.index: plane for plane in image_planes(image, channel_axis_of(boxes, image))}
         approved, rejected = boxes.by_plane(APPROVED), boxes.by_plane(("rejected",))
-        for index in sorted({*approved, *boxes.finished} & set(planes)):
+        areas: dict[tuple[int, ...], list[Area]] = {}
+        for area in boxes.areas:
+            areas.setdefault(area.plane, []).append(area)
+        reviewed = {area.plane for area in boxes.areas if area.kind == "reviewed"}
+        for index in sorted({*approved, *boxes.finished, *reviewed} & set(planes)):
+            here, finished = areas.get(index, ()), index in boxes.finished
+            known = KnownArea.of(here, finished or index not in reviewed) or EVERYWHERE
+            wrong = rejected.get(index)
             plane = Judged(
                 name=plane_name(image.name, planes[index].position),
                 source=planes[index].source,
                 approved=approved.get(index, Detections.empty(tuple(boxes.classes))),
-                rejected=len(rejected.get(index, ())),
-                finished=index in boxes.finished,
+                rejected=0 if wrong is None else int(known.holds(wrong.boxes).sum()),
+                known=known,
+                finished=finished,
             )
             yield (id(image), index), plane
 

@@ -8,6 +8,7 @@ from napari.layers import Shapes
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_localize.plugin.areas import is_area_layer
 from napari_localize.plugin.layers import is_box_layer
 from napari_localize.widgets._parts import row, titled
 
@@ -99,6 +100,6 @@ class BoxesPicker(QWidget):
 
 
 def _can_hold_boxes(layer: Any) -> bool:
-    if not isinstance(layer, Shapes) or layer.ndim < 2:
+    if not isinstance(layer, Shapes) or layer.ndim < 2 or is_area_layer(layer):
         return False
     return is_box_layer(layer) or all(str(kind) == "rectangle" for kind in layer.shape_type)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app_model.types import KeyCode, KeyMod
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QGridLayout,
@@ -21,11 +22,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_localize.core.boxes import Box
+from napari_localize.core.colors import STATE_FACES, STATE_WIDTHS
 from napari_localize.widgets._parts import SPACING, row
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QAction
 
+_ICON = 14  # pixels
 _WORDS = {"proposed": "guess", "accepted": "accepted", "edited": "corrected", "added": "drawn", "rejected": "rejected"}
 
 
@@ -53,7 +56,6 @@ class JudgeBar(QWidget):
             "Go to the guess with the next lowest score on this plane; after that Q and W go on by themselves. Key: N.",
         )
         self.back = _push("Back   ⇧N", "Go back to the guess before. Key: Shift+N.")
-        self.accept_all = _push("", "All guesses that are shown on this plane are right. Key: Shift+Q.")
         self._menu = QMenu(self)
         self._menu.triggered.connect(self._picked)
         self.classes = _push("Class ", "Give the selected boxes another class. Keys: Shift+1 to Shift+9.")
@@ -64,7 +66,6 @@ class JudgeBar(QWidget):
         pairs = ((self.accept, self.reject), (self.draw, self.delete), (self.next, self.back))
         for number, widget in enumerate(part for pair in pairs for part in pair):
             grid.addWidget(widget, number // 2, number % 2)
-        grid.addWidget(self.accept_all, len(pairs), 0, 1, 2)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACING)
@@ -78,8 +79,6 @@ class JudgeBar(QWidget):
             widget.setEnabled(bool(chosen))
         self.next.setEnabled(guesses > 0)
         self.back.setEnabled(guesses > 0)
-        self.accept_all.setEnabled(guesses > 0)
-        self.accept_all.setText(f"Accept all {guesses or ''} shown   ⇧Q".replace("  shown", " shown"))
         self.draw.setChecked(drawing)
         if [action.data() for action in self._menu.actions()] != list(colors):
             self._menu.clear()
@@ -137,7 +136,9 @@ class StateBar(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.addWidget(QLabel("Show"), 0, 0)
-        for number, (box, _) in enumerate(self._boxes):
+        self._texts = [box.text() for box, _ in self._boxes]
+        for number, (box, states) in enumerate(self._boxes):
+            box.setIcon(state_icon(states[0]))
             box.toggled.connect(self.changed)
             grid.addWidget(box, number // 2, 1 + number % 2)
         grid.setColumnStretch(1, 1)
@@ -154,6 +155,13 @@ class StateBar(QWidget):
         for box, own in self._boxes:
             with QSignalBlocker(box):
                 box.setChecked(bool(states.intersection(own)))
+
+    def show_counts(self, counts: Mapping[str, int]) -> None:
+        """Say how many boxes there are in each state."""
+        for text, (box, states) in zip(self._texts, self._boxes, strict=True):
+            word, key = text.split("   ")
+            number = sum(counts.get(state, 0) for state in states)
+            box.setText(f"{number:,} {word}   {key}")
 
     def toggle_guesses(self) -> None:
         """Show or hide guesses."""
@@ -179,6 +187,22 @@ class StateBar(QWidget):
             KeyCode.KeyG: self.toggle_corrected,
             KeyMod.Shift | KeyCode.KeyG: self.toggle_rejected,
         }
+
+
+def state_icon(state: str) -> QIcon:
+    """Return a box as it looks in a state: its fill, and the width of its edge."""
+    pixmap = QPixmap(_ICON, _ICON)
+    pixmap.fill(QColor("#404040"))
+    painter = QPainter(pixmap)
+    red, green, blue, alpha = STATE_FACES[state]
+    # Stronger than on an image, where there is more of it to be seen.
+    painter.setBrush(QColor.fromRgbF(red, green, blue, min(1.0, 2.5 * alpha)))
+    width = 1.5 * STATE_WIDTHS[state]
+    painter.setPen(QPen(QColor("#E69F00"), width))
+    inset = round(width / 2) + 1
+    painter.drawRect(inset, inset, _ICON - 2 * inset - 1, _ICON - 2 * inset - 1)
+    painter.end()
+    return QIcon(pixmap)
 
 
 def _check(text: str, tooltip: str, key: str) -> QCheckBox:

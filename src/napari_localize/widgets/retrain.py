@@ -160,10 +160,10 @@ class RetrainWidget(Dock):
     # What it learns from
 
     def _chosen(self) -> tuple[list[Judged], bool]:
-        """Return the planes to learn from, and whether they are finished ones."""
+        """Return the planes to learn from, and whether they are finished, wholly or in part."""
         judged = judged_planes(self._viewer.layers)
-        finished = [plane for plane in judged if plane.finished]
-        return (finished, True) if finished else (judged, False)
+        reviewed = [plane for plane in judged if plane.reviewed]
+        return (reviewed, True) if reviewed else (judged, False)
 
     def _show_material(self) -> None:
         try:
@@ -175,21 +175,20 @@ class RetrainWidget(Dock):
         if not planes:
             say(
                 self.material,
-                "Nothing to learn from yet: in Review, correct the boxes of a plane and mark it as finished.",
+                "Nothing to learn from yet: in Review, correct the boxes of a plane or an area and mark it as finished.",
             )
             return
         counts: dict[str, int] = {}
         for plane in planes:
-            for name, number in plane.approved.counts().items():
+            for name, number in plane.counted.counts().items():
                 counts[name] = counts.get(name, 0) + number
         boxes, rejected = sum(counts.values()), sum(plane.rejected for plane in planes)
-        kind = "finished plane" if finished else "plane with judged boxes"
-        many = kind if len(planes) == 1 else kind.replace("plane", "planes")
         per_class = ", ".join(f"{escape(name)} {number}" for name, number in counts.items() if number)
-        text = f"Learns from <b>{len(planes)}</b> {many}, <b>{boxes}</b> boxes" + (
+        text = f"Learns from {_sources(planes, finished)}, <b>{boxes}</b> boxes" + (
             f" ({per_class})" if per_class else ""
         )
         text += f", {rejected} rejected" if rejected else ""
+        text += " without ignored areas" if any(plane.known.ignored for plane in planes) else ""
         if not finished:
             text += (
                 ". No plane is finished, so what was not judged there counts as background: finish planes in Review."
@@ -212,7 +211,7 @@ class RetrainWidget(Dock):
             return
         try:
             planes, _ = self._chosen()
-            if not any(len(plane.approved) for plane in planes):
+            if not any(len(plane.counted) for plane in planes):
                 raise UserError("There are no boxes to learn from; accept, correct or draw some in Review.")
             if not self.base.name:
                 raise UserError(
@@ -224,7 +223,7 @@ class RetrainWidget(Dock):
             warn(str(error))
             return
         sources, annotations = [plane.source for plane in planes], [plane.approved for plane in planes]
-        names = [plane.name for plane in planes]
+        names, known = [plane.name for plane in planes], [plane.known for plane in planes]
         self._base, self._elapsed = self.base.name, 0.0
         self.train_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
@@ -237,7 +236,7 @@ class RetrainWidget(Dock):
         def begin(on_event: Any) -> Any:
             engine = shared_engine()
             engine.idle_seconds = idle
-            return engine.train(sources, annotations, settings, names=names, on_event=on_event)
+            return engine.train(sources, annotations, settings, names=names, known=known, on_event=on_event)
 
         self._jobs.start(begin)
 
@@ -331,6 +330,17 @@ class RetrainWidget(Dock):
 
     def _remember(self, amount: int) -> None:
         remember(f"training {self.unit.currentText()}", amount)
+
+
+def _sources(planes: list[Judged], finished: bool) -> str:
+    """Say how many planes, and parts of others, it learns from."""
+    if not finished:
+        return f"<b>{len(planes)}</b> plane{'s' * (len(planes) > 1)} with judged boxes"
+    whole = sum(plane.finished for plane in planes)
+    areas = sum(len(plane.known.reviewed or ()) for plane in planes)
+    parts = [f"<b>{whole}</b> finished plane{'s' * (whole > 1)}"] if whole else []
+    parts += [f"<b>{areas}</b> finished area{'s' * (areas > 1)}"] if areas else []
+    return " and ".join(parts)
 
 
 def _suggested(base: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from math import prod
+from math import inf, prod
 from typing import Any
 
 from app_model.types import KeyCode, KeyMod
@@ -13,17 +13,20 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QInputDialog, QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_localize.core.errors import UserError
-from napari_localize.core.steps import Step
+from napari_localize.core.steps import Area, Step
+from napari_localize.plugin.areas import AreaPen, area_at, areas_on, tints_of
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.keeping import keeper_of
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.mirror import in_use
 from napari_localize.plugin.pairs import lay_on_images, pair
 from napari_localize.plugin.window import windows_of
+from napari_localize.widgets._areas import AreaBar, described
 from napari_localize.widgets._boxes_picker import BoxesPicker
 from napari_localize.widgets._classes import ClassTable
 from napari_localize.widgets._judge import JudgeBar, StateBar
 from napari_localize.widgets._keys import LayerKeys
+from napari_localize.widgets._many import ABOVE, BELOW, IN_VIEW, ON_PLANE, ManyBar
 from napari_localize.widgets._parts import Dock, button, hint, line, row, say, warn
 from napari_localize.widgets._planes import PlaneBar, neighbour, number_of
 from napari_localize.widgets._view import LineWidths, plane_counts, plane_in_view, show_box, show_plane
@@ -46,11 +49,15 @@ class ReviewWidget(Dock):
         self._plane: tuple[int, ...] | None = None
         self.picker = BoxesPicker(self._viewer)
         self.planes = PlaneBar()
+        self.areas = AreaBar()
+        self._pen = AreaPen(self._viewer)
         self.classes = ClassTable()
         self.judge = JudgeBar()
+        self.many = ManyBar()
         self.states = StateBar()
         self._widths = LineWidths(self._viewer, self)
         windows_of(self._viewer)
+        tints_of(self._viewer)
         self._keeper = keeper_of(self._viewer)
         self._clock = QTimer(self)
         self._clock.setInterval(_CLOCK_MS)
@@ -65,14 +72,17 @@ class ReviewWidget(Dock):
             {
                 KeyCode.KeyQ: self.accept,
                 KeyCode.KeyW: self.reject,
-                KeyMod.Shift | KeyCode.KeyQ: self.accept_all,
                 KeyCode.KeyN: self.next_guess,
                 KeyMod.Shift | KeyCode.KeyN: self.previous_guess,
                 KeyCode.KeyJ: self.go_back,
                 KeyCode.KeyK: self.go_on,
                 KeyMod.CtrlCmd | KeyCode.Enter: self.toggle_finished,
+                KeyCode.KeyU: self.finish_area,
+                KeyMod.Shift | KeyCode.KeyU: self.ignore_area,
+                KeyMod.Shift | KeyCode.KeyT: self.take_back_area,
                 KeyMod.Shift | KeyCode.KeyC: self.add_class,
                 KeyMod.Shift | KeyCode.KeyX: self.remove_class,
+                **self.many.keys(),
                 **self.states.keys(),
             }
         )
@@ -102,11 +112,13 @@ class ReviewWidget(Dock):
         body = QVBoxLayout(self._body)
         body.setContentsMargins(0, 0, 0, 0)
         body.addWidget(self.planes)
+        body.addWidget(self.areas)
         body.addWidget(line())
         body.addWidget(self.classes)
         body.addLayout(row(self.add_button, self.remove_button))
         body.addWidget(line())
         body.addWidget(self.judge)
+        body.addWidget(self.many)
         body.addWidget(line())
         body.addWidget(self.states)
         body.addWidget(line())
@@ -122,6 +134,10 @@ class ReviewWidget(Dock):
         self.picker.changed.connect(self._layer_changed)
         self.planes.step.connect(self._go)
         self.planes.finish.connect(self.toggle_finished)
+        self.areas.draw.connect(self._draw_area)
+        self.areas.taken_back.connect(self._take_back)
+        self._pen.changed.connect(self._soon)
+        self._pen.refused.connect(self._say)
         self.classes.chosen.connect(self._choose_class)
         self.classes.renamed.connect(self._rename_class)
         self.classes.recolored.connect(self._recolor_class)
@@ -131,7 +147,8 @@ class ReviewWidget(Dock):
         self.judge.draw.clicked.connect(self.draw)
         self.judge.next.clicked.connect(self.next_guess)
         self.judge.back.clicked.connect(self.previous_guess)
-        self.judge.accept_all.clicked.connect(self.accept_all)
+        self.many.asked.connect(self._judge_many)
+        self.many.opened.connect(self._count_many)
         self.judge.class_picked.connect(self._give_class)
         self.states.changed.connect(self._show_states)
         for number in range(9):
@@ -156,6 +173,7 @@ class ReviewWidget(Dock):
     def disconnect_viewer(self) -> None:
         """Let go of the viewer, the layer and its keys."""
         self.picker.disconnect_viewer()
+        self._pen.stop()
         self._let_go()
         self._later.stop()
         self._widths.stop()
@@ -166,13 +184,7 @@ class ReviewWidget(Dock):
 
     def _show_saved(self) -> None:
         """Say whether all changes are on disk."""
-        keeper = self._keeper
-        if keeper.problem:
-            text = escape(keeper.problem)
-        elif keeper.pending:
-            text = "saving ..."
-        else:
-            text = f"saved {keeper.saved:%H:%M:%S}" if keeper.saved else ""
+        text = "" if self._boxes is None else escape(self._keeper.state_of(self._boxes.layer))
         if text != self.saved.text():
             say(self.saved, text)
 
@@ -239,6 +251,11 @@ class ReviewWidget(Dock):
         chosen = [box for box in map(boxes.get, self._selected(boxes)) if box is not None]
         guesses = boxes.number_of_guesses(here)
         self.judge.show_boxes(chosen, boxes.classes, guesses, str(boxes.layer.mode) == "add_rectangle")
+        self.many.allow(guesses)
+        self.states.show_counts(boxes.by_state(here))
+        known = boxes.known(here)
+        approved = None if known is None else int(known.holds(boxes.approved(here).boxes).sum())
+        self.areas.show_areas(areas_on(boxes, here), self._pen.kind, approved)
         texts = (boxes.undo_text, boxes.redo_text)
         for widget, text, tip in zip((self.undo_button, self.redo_button), texts, self._undo_tips, strict=True):
             widget.setEnabled(text is not None)
@@ -312,10 +329,31 @@ class ReviewWidget(Dock):
         if ids == [self._queued]:
             self.next_guess()
 
-    def accept_all(self) -> None:
-        """Accept all guesses that are shown on this plane."""
-        if self._boxes is not None:
-            self._boxes.accept_shown(self._here(self._boxes))
+    def _many(self, boxes: BoxLayer, which: str) -> Any:
+        """Return the ids of the guesses that one of the menus speaks of."""
+        here, score = self._here(boxes), self.many.score.value()
+        if which == IN_VIEW:
+            return boxes.guesses_in_view()
+        if which == ABOVE:
+            return boxes.guesses_by_score(here, score)
+        return boxes.guesses_by_score(here, below=score if which == BELOW else inf)
+
+    def _count_many(self) -> None:
+        boxes = self._boxes
+        if boxes is not None:
+            kinds = (IN_VIEW, ON_PLANE, ABOVE, BELOW)
+            self.many.show_counts({which: len(self._many(boxes, which)) for which in kinds})
+
+    def _judge_many(self, verb: str, which: str) -> None:
+        boxes = self._boxes
+        if boxes is None:
+            return
+        ids = self._many(boxes, which)
+        (boxes.accept if verb == "accept" else boxes.reject)(ids)
+        done = (
+            f"{verb.capitalize()}ed {len(ids):,} guess{'es' * (len(ids) != 1)}" if len(ids) else "There are no guesses"
+        )
+        say(self.status, f"{done} {self.many.words(which)}.")
 
     def draw(self) -> None:
         """Switch drawing on, or back to selecting."""
@@ -365,6 +403,48 @@ class ReviewWidget(Dock):
             here = self._here(boxes)
             (boxes.unfinish if here in boxes.finished else boxes.finish)(here)
             self._refresh()
+
+    def finish_area(self) -> None:
+        """Have a rectangle drawn in which everything is right."""
+        self._draw_area("reviewed")
+
+    def ignore_area(self) -> None:
+        """Have a rectangle drawn that is of no concern."""
+        self._draw_area("ignored")
+
+    def _draw_area(self, kind: Any) -> None:
+        boxes = self._boxes
+        if boxes is None:
+            return
+        if self._pen.kind == kind:
+            self._pen.stop()
+        elif kind == "reviewed" and self._here(boxes) in boxes.finished:
+            say(self.status, "This plane is finished as a whole; take it back into work first.")
+        else:
+            self._pen.start(boxes, kind)
+            what = "is finished" if kind == "reviewed" else "is to be ignored"
+            say(self.status, f"Drag a rectangle over what {what}. Leave with Esc.")
+        self._refresh()
+
+    def take_back_area(self) -> None:
+        """Take back the area under the mouse pointer."""
+        boxes = self._boxes
+        if boxes is None:
+            return
+        y, x = boxes.layer.world_to_data(self._viewer.cursor.position)[-2:]
+        area = area_at(boxes, self._here(boxes), float(x) + 0.5, float(y) + 0.5)
+        if area is None:
+            say(self.status, "There is no area under the mouse pointer.")
+        else:
+            self._take_back(area)
+
+    def _take_back(self, area: Area) -> None:
+        if self._boxes is not None:
+            self._boxes.remove_area(area)
+            say(self.status, f"Taken back: {described(area)}. Its boxes stay as they are.")
+
+    def _say(self, text: str) -> None:
+        say(self.status, text)
 
     def go_back(self) -> None:
         """Go to the plane before."""
