@@ -53,11 +53,13 @@ def open_in(viewer: Any, entry: ProjectImage | ProjectPlane, *, replace: bool = 
     boxes = layer_of(viewer, image)
     if boxes is None:
         pixels, made, boxes = _layers_for(viewer, image, entry)
-        if replace:
-            _close_last(viewer)
-        if pixels is not None and pixels not in viewer.layers:
-            viewer.add_layer(pixels)
-        viewer.add_layer(boxes)
+        # napari looks for garbage after each layer that it removes, or once after many.
+        with _at_once(viewer):
+            if replace:
+                _close_last(viewer)
+            if pixels is not None and pixels not in viewer.layers:
+                viewer.add_layer(pixels)
+            viewer.add_layer(boxes)
         _opened[viewer] = [weakref.ref(layer) for layer in (boxes, *made)]
         viewer.reset_view()
     if isinstance(entry, ProjectPlane):
@@ -103,8 +105,9 @@ def close_image(viewer: Any, image: ProjectImage) -> None:
     if boxes is None:
         return
     ours = [layer for ref in _opened.get(viewer, []) if (layer := ref()) is not None]
-    for layer in ours if boxes in ours else [boxes]:
-        _remove(viewer, layer)
+    with _at_once(viewer):
+        for layer in ours if boxes in ours else [boxes]:
+            _remove(viewer, layer)
 
 
 def reload(viewer: Any, project: Project) -> None:
@@ -244,6 +247,11 @@ def _boxes_alone(image: ProjectImage) -> Shapes:
         metadata={METADATA: {"classes": ["object"], "image": info}},
         **box_layer_kwargs("object"),
     )
+
+
+def _at_once(viewer: Any) -> Any:
+    """Have the window follow only when all layers are exchanged; napari before 0.9 cannot."""
+    return viewer.layers.batched_update() if hasattr(viewer.layers, "batched_update") else nullcontext()
 
 
 def _close_last(viewer: Any) -> None:
