@@ -120,6 +120,22 @@ def test_after_a_crash_boxes_are_offered_and_shown_again(tmp_path):
         assert stored(again, layer) == dict(box_layer(layer).table.boxes)
 
 
+def test_the_models_that_worked_on_a_project_are_noted_once_with_their_hash(viewer):
+    layer = add_boxes(viewer, Image(np.zeros((100, 200)), name="cells"), 0, 50)
+    keeper = keeper_of(viewer)
+    keeper.note_model(layer, "nuclei@1")
+    keeper.note_model(layer, "nuclei@1")
+    keeper.note_model(layer, "gone@1")
+    path = keeper.image_of(layer).project.path
+    close_keepers()
+    assert "gone@1" in keeper.problem
+    with open_project(path) as project:
+        (model,) = project.models()
+    assert model.reference == "nuclei@1"
+    assert model.card["name"] == "nuclei"
+    assert len(model.sha256) == 64
+
+
 def test_nothing_is_left_behind_where_nothing_was_done(viewer):
     viewer.add_layer(Image(np.zeros((100, 200)), name="cells"))
     viewer.add_layer(new_box_layer(viewer.layers["cells"]))

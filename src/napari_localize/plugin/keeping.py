@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_localize.core.colors import class_colors
 from napari_localize.core.errors import UserError
+from napari_localize.models.card import read_card
+from napari_localize.models.registry import find_model
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import is_box_layer
 from napari_localize.plugin.pairs import image_of
@@ -63,6 +67,7 @@ class Keeper:
         self._autosave: Project | None = None
         self._project: Project | None = None
         self._images: weakref.WeakKeyDictionary[Shapes, ProjectImage] = weakref.WeakKeyDictionary()
+        self._aside = ThreadPoolExecutor(1, "notes for the project")
         self.saved: datetime | None = None
         self.problem: str | None = None
         viewer.layers.events.inserted.connect(self._on_inserted)
@@ -155,8 +160,31 @@ class Keeper:
         box_layer(layer).show_table(table)
         return loaded.warning
 
+    def note_model(self, layer: Shapes, reference: str) -> None:
+        """Note in the project of a layer that a model has worked on it; nothing waits for that.
+
+        Parameters
+        ----------
+        layer : Shapes
+            The boxes.
+        reference : str
+            ``name@version`` of a model that is installed.
+        """
+        image = self._images.get(layer)
+        if image is not None and not image.project.read_only_reason:
+            self._aside.submit(self._note_model, image.project, reference)
+
+    def _note_model(self, project: Project, reference: str) -> None:
+        try:
+            path = find_model(reference)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            project.add_model(reference, digest, read_card(path).model_dump(mode="json"))
+        except (OSError, UserError) as error:
+            self.problem = f"the model {reference} is not noted in the project: {error}"
+
     def close(self) -> None:
         """Write down what is not on disk yet and let go of the projects."""
+        self._aside.shutdown()
         layers = self._layers()
         if layers is not None:
             layers.events.inserted.disconnect(self._on_inserted)

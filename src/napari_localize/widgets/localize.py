@@ -305,6 +305,7 @@ class LocalizeWidget(Dock):
             boxes = box_layer(layer)
             boxes.set_filter(run.score, run.sizes)
             self._viewer.add_layer(layer)
+        keeper_of(self._viewer).note_model(boxes.layer, run.reference)
         boxes.set_filter(run.score, run.sizes)
         run.kept += boxes.set_proposals(proposals, run.reference, region=run.regions[0])
         self._widths.apply()
