@@ -17,7 +17,7 @@ from napari_localize.core.window import View
 from napari_localize.plugin import boxes as module
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.layers import new_box_layer
-from napari_localize.plugin.rows import read_rows
+from napari_localize.plugin.mirror import editor_of
 from napari_localize.project import open_project
 
 SIZE = 200
@@ -205,7 +205,7 @@ class Edits(RuleBasedStateMachine):
         if not hasattr(self, "past"):
             return
         shown = self.boxes.shown()
-        rows = read_rows(self.layer)
+        rows = editor_of(self.layer).read(self.layer)
         assert len(self.layer.features) == self.layer.nshapes == len(shown)
         assert rows.exact.all()
         assert set(rows.ids) == set(shown)
@@ -257,7 +257,7 @@ class EditsOfMany(Edits):
         if not hasattr(self, "past"):
             return
         shown = self.boxes.shown()
-        rows = read_rows(self.layer)
+        rows = editor_of(self.layer).read(self.layer)
         assert len(self.layer.features) == self.layer.nshapes == len(self.boxes.drawn)
         assert set(rows.ids) == set(self.boxes.drawn.tolist()) <= set(shown)
         assert len(shown) > 5 or len(rows) == len(shown)

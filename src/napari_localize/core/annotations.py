@@ -27,6 +27,8 @@ class Annotations(Mapping[str, Detections]):
         Planes of which a person has said that everything on them is right.
     areas : mapping of str to sequence of Area, optional
         By plane name, rectangles in which everything is right, and those that are to be left out.
+    points : bool
+        Whether all objects are points: only the centres of the boxes count, their size is a nominal one.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Annotations(Mapping[str, Detections]):
         notes: Sequence[str] = (),
         reviewed: Iterable[str] = (),
         areas: Mapping[str, Iterable[Area]] | None = None,
+        points: bool = False,
     ) -> None:
         if class_names is None:
             class_names = tuple(dict.fromkeys(name for plane in planes.values() for name in plane.class_names))
@@ -49,6 +52,7 @@ class Annotations(Mapping[str, Detections]):
         self.notes: list[str] = list(notes)
         self.reviewed: frozenset[str] = frozenset(reviewed)
         self.areas: dict[str, tuple[Area, ...]] = {name: tuple(of_plane) for name, of_plane in (areas or {}).items()}
+        self.points = points
 
     @property
     def says_what_is_known(self) -> bool:

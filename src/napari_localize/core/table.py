@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from napari_localize.core.columns import BoxColumns
 from napari_localize.core.detections import HUMAN, STATES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.overlap import overlapping
+from napari_localize.core.points import to_points
 from napari_localize.core.steps import Areas, Change, Classes, Finished, History, Journal, Step
 
 APPROVED = frozenset({"accepted", "edited", "added"})
@@ -55,19 +56,37 @@ class BoxTable:
         Planes that a person has finished.
     areas : frozenset of Area
         Rectangles that a person has finished, or wants to be left out.
+    point_size : float, optional
+        Where the objects are points: the side in pixels of the boxes that stand for them.
     """
 
-    def __init__(self, classes: Classes, finished: Finished = frozenset(), areas: Areas = frozenset()) -> None:
+    def __init__(
+        self,
+        classes: Classes,
+        finished: Finished = frozenset(),
+        areas: Areas = frozenset(),
+        point_size: float | None = None,
+    ) -> None:
         self.boxes = BoxColumns()
         self.classes = classes
         self.finished = finished
         self.areas = areas
+        self.point_size = point_size
         self.history = History()
         self.journal: Journal | None = None
         self.min_score = 0.0
         self.diameter_range = (0.0, math.inf)
         self.shown_states = frozenset(STATES) - {"rejected"}
         self._last_id = 0
+
+    @property
+    def kind(self) -> Literal["box", "point"]:
+        """What the objects are; of a point only the centre counts."""
+        return "box" if self.point_size is None else "point"
+
+    def counted(self, number: int) -> str:
+        """Say how many objects there are, such as ``2 boxes`` or ``1 point``."""
+        return f"{number} {self.kind}{'' if number == 1 else 's' if self.kind == 'point' else 'es'}"
 
     def new_ids(self, number: int) -> NDArray[np.int64]:
         """Return ids that no box has had."""
@@ -337,7 +356,7 @@ class BoxTable:
         removed = list(removed)
         put = self.boxes.encode(put)
         number = int(self.boxes.changed(put).sum()) + len(removed)
-        return self.edit(f"{verb} {number} box{'es' * (number > 1)}", put, removed)
+        return self.edit(f"{verb} {self.counted(number)}", put, removed)
 
     def accepting(self, ids: Ids) -> BoxRows:
         """Return what boxes are once accepted."""
@@ -444,6 +463,8 @@ class BoxTable:
         left_out = 0
         puts, gone = [], []
         for plane, found in proposals.items():
+            if self.point_size is not None:
+                found = to_points(found, self.point_size)
             put, stale, out = self._proposing(plane, found, origin, replace, region)
             self._know_classes(found.class_names)
             puts.append(put)

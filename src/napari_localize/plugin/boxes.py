@@ -1,4 +1,4 @@
-"""A Shapes layer of boxes under control: the whole table, what is shown of it, undo, and every way to edit."""
+"""A Shapes layer of boxes, or a Points layer, under control: the whole table, what is shown of it, undo, and every way to edit."""
 
 from __future__ import annotations
 
@@ -11,32 +11,30 @@ from app_model.types import KeyCode, KeyMod
 from psygnal import Signal
 
 from napari_localize.core.boxes import Box, BoxRows
-from napari_localize.core.colors import STATE_WIDTHS
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.known import KnownArea, Rectangles
+from napari_localize.core.points import POINT_SIZE
 from napari_localize.core.steps import Area, Areas, Finished, Journal, Step
 from napari_localize.core.table import BoxTable
 from napari_localize.core.window import View, choose
-from napari_localize.plugin.layers import METADATA, MOST_SHAPES
+from napari_localize.plugin.layers import METADATA, MOST_POINTS, MOST_SHAPES
 from napari_localize.plugin.mirror import (
     Kept,
-    click_side,
     drawn_class,
-    edge_widths,
-    in_use,
+    editor_of,
     save_metadata,
     set_defaults,
     take_over,
     write_rows,
 )
-from napari_localize.plugin.rows import Rows, find_edit, read_rows
+from napari_localize.plugin.rows import Rows, find_edit
 from napari_localize.plugin.timer import single_shot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from napari.layers import Shapes
+    from napari.layers import Points, Shapes
     from numpy.typing import NDArray
 
     from napari_localize.core.table import Count, Region
@@ -45,10 +43,10 @@ _DEBOUNCE_MS = 15
 _ROUNDING = 1e-6
 _UNDO_KEYS = (KeyMod.CtrlCmd | KeyCode.KeyZ, KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ)
 
-_controllers: weakref.WeakKeyDictionary[Shapes, BoxLayer] = weakref.WeakKeyDictionary()
+_controllers: weakref.WeakKeyDictionary[Shapes | Points, BoxLayer] = weakref.WeakKeyDictionary()
 
 
-def box_layer(layer: Shapes) -> BoxLayer:
+def box_layer(layer: Shapes | Points) -> BoxLayer:
     """Return the controller of a layer; the first call for a layer takes charge of it."""
     controller = _controllers.get(layer)
     if controller is None:
@@ -57,8 +55,9 @@ def box_layer(layer: Shapes) -> BoxLayer:
 
 
 class BoxLayer:
-    """The boxes of one Shapes layer, 2-D or with planes along leading axes.
+    """The boxes of one Shapes layer or the points of one Points layer, 2-D or with planes along leading axes.
 
+    A point is a box of a nominal size, that of the point in napari.
     The layer shows those boxes that pass the filter, of very many those in view; this object knows all.
     Whatever a person does with napari's tools is found by comparing the layer with the table, shortly after any event or when
     `reconcile` is called, and becomes one step that can be undone. Get it by `box_layer(layer)`.
@@ -75,8 +74,10 @@ class BoxLayer:
     stepped = Signal(Step, str)
     """A step was taken back ("Undid ...") or again ("Redid ...")."""
 
-    def __init__(self, layer: Shapes) -> None:
+    def __init__(self, layer: Shapes | Points) -> None:
         self._layer = weakref.ref(layer)
+        self._editor = editor_of(layer)
+        self._editor.adopt(layer)
         self._line_width = 2.0
         self._next_class = ""
         self._dirty = False
@@ -87,18 +88,29 @@ class BoxLayer:
         self.revision = 0
         """Rises whenever `changed` is emitted."""
         self._drawn = np.zeros(0, np.int64)
-        rows = read_rows(layer)
+        rows = self._editor.read(layer)
         self._table, ids = take_over(layer.metadata.get(METADATA, {}), rows)
+        self._set_kind(self._table)
         self._kept = Kept(self._table, self._drawn)
         self._last = rows
         self._write(rows, ids)
-        layer.events.data.connect(self._on_event)
-        layer.events.features.connect(self._on_event)
+        for name in self._editor.changes:
+            getattr(layer.events, name).connect(self._on_event)
         layer.selected_data.events.items_changed.connect(self._on_selection)
         _bind_undo(layer)
 
     @property
-    def layer(self) -> Shapes:
+    def points(self) -> bool:
+        """Whether the objects are points of a Points layer."""
+        return self._editor.draw_mode == "add"
+
+    @property
+    def draw_mode(self) -> str:
+        """Mode of the layer in which a person adds objects."""
+        return self._editor.draw_mode
+
+    @property
+    def layer(self) -> Shapes | Points:
         """The layer; it is not kept alive by this object."""
         layer = self._layer()
         if layer is None:
@@ -500,14 +512,7 @@ class BoxLayer:
     @line_width.setter
     def line_width(self, width: float) -> None:
         self._line_width = width
-        layer = self.layer
-        if layer.nshapes:
-            # Shapes that a person has drawn or taken away just now get theirs when they are found.
-            known = len(self._last.states) == layer.nshapes
-            layer.edge_width = edge_widths(self._last.states, width) if known else width
-            layer.events.edge_width()
-        with layer.block_update_properties():
-            layer.current_edge_width = width * STATE_WIDTHS["added"]
+        self._editor.set_line_width(self.layer, self._last.states, width)
 
     @property
     def journal(self) -> Journal | None:
@@ -528,6 +533,7 @@ class BoxLayer:
         """Show the boxes of a table instead of those that there are, which are not touched by that."""
         table.min_score, table.diameter_range = self._table.min_score, self._table.diameter_range
         table.shown_states = self._table.shown_states
+        self._set_kind(table)
         self._table = table
         self._kept = Kept(table, self._drawn)
         self._sync()
@@ -541,18 +547,26 @@ class BoxLayer:
         self._view = view
         if moved:
             self._pinned.clear()
-        if self.not_drawn or len(self._drawn) > MOST_SHAPES:
+        if self.not_drawn or len(self._drawn) > self._most:
             self._sync()
+
+    @property
+    def _most(self) -> int:
+        return MOST_POINTS if self.points else MOST_SHAPES
+
+    def _set_kind(self, table: BoxTable) -> None:
+        if self.points and table.point_size is None:
+            table.point_size = float(self.layer.current_size) or POINT_SIZE
 
     # Keeping the layer and the table in step
 
     def reconcile(self) -> None:
         """Find out now what a person or another plugin has done to the layer."""
         layer = self.layer
-        if not self._dirty or in_use(layer):
+        if not self._dirty or self._editor.in_use(layer):
             return
-        rows = read_rows(layer)
-        edit = find_edit(rows, self._last, self._table, self.next_class, click_side(layer))
+        rows = self._editor.read(layer)
+        edit = find_edit(rows, self._last, self._table, self.next_class, self._editor.click_side(layer))
         put, removed = self._table.deleting(edit.gone)
         changes = BoxRows.concatenate([BoxRows.from_boxes(edit.changes), put])
         step = self._table.edit(edit.text, changes, removed)
@@ -564,8 +578,8 @@ class BoxLayer:
     def close(self) -> None:
         """Let go of the layer: it stays as it is, and later edits are no longer followed."""
         layer = self.layer
-        layer.events.data.disconnect(self._on_event)
-        layer.events.features.disconnect(self._on_event)
+        for name in self._editor.changes:
+            getattr(layer.events, name).disconnect(self._on_event)
         layer.selected_data.events.items_changed.disconnect(self._on_selection)
         for key in _UNDO_KEYS:
             layer.bind_key(key, None)
@@ -588,8 +602,13 @@ class BoxLayer:
             self._wake()
 
     def _on_selection(self) -> None:
-        if not self._applying:
-            self.selection_changed.emit()
+        if self._applying:
+            return
+        if self.points:
+            # napari tells nobody of points that were pasted, and takes the features of those selected for the next.
+            self._dirty = self._dirty or len(self.layer.data) != len(self._last)
+            self._wake()
+        self.selection_changed.emit()
 
     def _wake(self) -> None:
         """Reconcile when the event loop comes round; without one, the next call of any method does."""
@@ -600,30 +619,31 @@ class BoxLayer:
 
     def _on_timer(self) -> None:
         layer = self._layer()
-        if layer is not None and in_use(layer):
+        if layer is not None and self._editor.in_use(layer):
             self._wake()
         elif layer is not None:
             self.reconcile()
+            set_defaults(layer, self.next_class)
 
     def _sync(self) -> None:
         """Make the layer show what the table says, as soon as no box is being dragged or drawn."""
         layer = self.layer
-        if in_use(layer):
+        if self._editor.in_use(layer):
             self._dirty = True
             self._wake()
         else:
-            self._write(read_rows(layer), list(self._last.ids))
+            self._write(self._editor.read(layer), list(self._last.ids))
 
     def _write(self, rows: Rows, ids: list[int]) -> None:
         layer, table, next_class = self.layer, self._table, self.next_class
         chosen = [ids[row] for row in layer.selected_data if row < len(ids)]
         pinned = np.array(sorted(self._pinned.union(chosen)), np.int64)
-        drawn = choose(table, self._view, MOST_SHAPES, pinned, self._drawn)
+        drawn = choose(table, self._view, self._most, pinned, self._drawn)
         wanted = dict(table.boxes.take(table.boxes.rows(drawn)).items())
         self._applying = True
         try:
             write_rows(layer, rows, ids, wanted, table.classes, self._line_width, next_class, self._last)
-            self._last = read_rows(layer)
+            self._last = self._editor.read(layer)
         finally:
             self._applying = False
         different = not np.array_equal(drawn, self._drawn)
@@ -633,16 +653,16 @@ class BoxLayer:
             self.drawn_changed.emit()
 
 
-def _bind_undo(layer: Shapes) -> None:
+def _bind_undo(layer: Shapes | Points) -> None:
     for key, action in zip(_UNDO_KEYS, (_undo, _redo), strict=True):
         layer.bind_key(key, action, overwrite=True)
 
 
-def _undo(layer: Shapes) -> None:
+def _undo(layer: Shapes | Points) -> None:
     """Take back the last change of a box."""
     box_layer(layer).undo()
 
 
-def _redo(layer: Shapes) -> None:
+def _redo(layer: Shapes | Points) -> None:
     """Make the change again that was taken back."""
     box_layer(layer).redo()

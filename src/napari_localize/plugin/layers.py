@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_localize.core.colors import STATE_FACES
+from napari_localize.core.colors import STATE_FACES, STATE_WIDTHS
 from napari_localize.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
-    from napari.layers import Image, Layer, Shapes
+    from napari.layers import Image, Layer, Points, Shapes
     from numpy.typing import NDArray
 
     from napari_localize.core.planes import PlaneSource
@@ -33,6 +33,9 @@ COLUMNS: Mapping[str, Any] = {"class": object, "score": float, "id": np.int64, "
 MOST_SHAPES = 400
 """Up to so many boxes are all shapes of their layer, of more those are where a person looks: napari takes longer than
 a person notices to exchange more shapes than this."""
+
+MOST_POINTS = 2_000
+"""The same for points."""
 
 _HALF = 0.5
 
@@ -105,6 +108,67 @@ def vertices_to_boxes(
     exact &= (low[:, :-2] == indices).all(1) & (high[:, :-2] == indices).all(1)
     boxes = np.concatenate([low[:, :-3:-1], high[:, :-3:-1]], axis=1) + np.float32(_HALF)
     return boxes, indices, exact
+
+
+def boxes_to_points(boxes: NDArray[Any], indices: Sequence[Sequence[float]] | NDArray[Any]) -> NDArray[np.float64]:
+    """Turn boxes into their centres.
+
+    Parameters
+    ----------
+    boxes : (N, 4)
+        ``x0, y0, x1, y1`` as pixel edges.
+    indices : (N, D - 2)
+        The plane of each box.
+
+    Returns
+    -------
+    (N, D) float64
+        Points in the data coordinates of a layer.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    leading = np.asarray(indices, np.float64)
+    if leading.ndim != 2:
+        leading = leading.reshape(len(boxes), 0)
+    return np.hstack([leading, (boxes[:, [1, 0]] + boxes[:, [3, 2]]) / 2 - _HALF])
+
+
+def points_to_boxes(
+    points: NDArray[Any], sizes: NDArray[Any]
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+    """Turn points into squares around them.
+
+    Parameters
+    ----------
+    points : (N, D)
+        Points in the data coordinates of a layer.
+    sizes : (N,)
+        Sides of the squares.
+
+    Returns
+    -------
+    boxes : (N, 4) float32
+        ``x0, y0, x1, y1`` as pixel edges.
+    indices : (N, D - 2) int64
+        The nearest plane of each point.
+    exact : (N,) bool
+        Whether the point lies on that plane.
+    """
+    places = np.asarray(points, np.float64)
+    middle, half = places[:, :-3:-1] + _HALF, np.asarray(sizes, np.float64)[:, None] / 2
+    with np.errstate(over="ignore", invalid="ignore"):
+        boxes = np.hstack([middle - half, middle + half]).astype(np.float32)
+        indices = np.nan_to_num(np.round(places[:, :-2])).astype(np.int64)
+    return boxes, indices, (places[:, :-2] == indices).all(axis=1)
+
+
+def rgba(color: str) -> NDArray[np.float32]:
+    """Turn ``#RRGGBB`` into four numbers from 0 to 1."""
+    return np.array([*(int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)), 1.0], np.float32)
+
+
+def outline_widths(states: Sequence[str | None], line_width: float) -> list[float]:
+    """Return the widths of boxes' outlines by their states."""
+    return [line_width * STATE_WIDTHS.get(state or "", 1.0) for state in states]
 
 
 def transform_of(layer: Layer, drop: int | None = None) -> dict[str, Any]:
@@ -281,12 +345,13 @@ def default_features(class_name: str) -> dict[str, Any]:
     return {"class": class_name, "score": np.nan, "id": -1, "origin": "human", "state": "added"}
 
 
-def box_layer_kwargs(class_name: str) -> dict[str, Any]:
-    """Return what every layer of boxes is made with: columns, colours by class and state, opacity."""
+def box_layer_kwargs(class_name: str, point_size: float | None = None) -> dict[str, Any]:
+    """Return what every layer of boxes, or of points, is made with: columns, colours by class and state, opacity."""
+    outline = {"edge_color": "class"} if point_size is None else {"border_color": "class", "size": point_size}
     return {
         "features": empty_features(),
         "feature_defaults": default_features(class_name),
-        "edge_color": "class",
+        **outline,
         "face_color": "state",
         "face_color_cycle": [list(color) for color in STATE_FACES.values()],
         "opacity": 1.0,
@@ -299,15 +364,16 @@ def new_box_layer(
     *,
     channel_axis: int | None = None,
     name: str | None = None,
-) -> Shapes:
-    """Make an empty layer of boxes that lies on an image layer.
+    point_size: float | None = None,
+) -> Shapes | Points:
+    """Make an empty layer of boxes, or of points of a nominal size, that lies on an image layer.
 
     Returns
     -------
-    Shapes
+    Shapes or Points
         Not in a viewer yet; `plugin.boxes.box_layer` takes charge of it.
     """
-    from napari.layers import Shapes
+    from napari.layers import Points, Shapes
 
     planes = image_planes(image, channel_axis)
     drop = channel_axis if channel_axis == 0 else None
@@ -318,6 +384,7 @@ def new_box_layer(
     height, width, _ = planes[0].source.shape
     metadata = {
         "classes": list(class_names),
+        "point_size": point_size,
         "image": {
             "name": image.name,
             "file": Path(str(image.source.path)).name if image.source.path else None,
@@ -326,18 +393,23 @@ def new_box_layer(
             "axes": list(axis_names(image, len(leading))[1 if drop == 0 else 0 :]),
         },
     }
-    return Shapes(
+    return (Shapes if point_size is None else Points)(
         ndim=image.ndim - (drop is not None),
-        name=name or f"{image.name} boxes",
+        name=name or f"{image.name} {'boxes' if point_size is None else 'points'}",
         metadata={METADATA: metadata},
-        **box_layer_kwargs(class_names[0] if class_names else "object"),
+        **box_layer_kwargs(class_names[0] if class_names else "object", point_size),
         **transform_of(image, drop),
     )
 
 
+def is_points(layer: Layer) -> bool:
+    """Whether a layer is one of points."""
+    return type(layer).__name__ == "Points"
+
+
 def is_box_layer(layer: Layer) -> bool:
-    """Whether a layer is one of boxes by its metadata or its feature columns."""
-    if type(layer).__name__ != "Shapes":
+    """Whether a layer of shapes or points is one of boxes by its metadata or its feature columns."""
+    if type(layer).__name__ not in ("Shapes", "Points"):
         return False
     return METADATA in layer.metadata or {"class", "state"} <= set(layer.features)
 

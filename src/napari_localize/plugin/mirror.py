@@ -7,35 +7,45 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_localize.core.boxes import Box, BoxRows, PlaneIndex
-from napari_localize.core.colors import STATE_FACES, STATE_WIDTHS, class_colors
+from napari_localize.core.colors import STATE_FACES, class_colors
 from napari_localize.core.detections import HUMAN
 from napari_localize.core.steps import Area, Classes
 from napari_localize.core.table import BoxTable
-from napari_localize.plugin.layers import COLUMNS, METADATA, boxes_to_vertices, default_features
+from napari_localize.plugin.editor import Editor
+from napari_localize.plugin.layers import COLUMNS, METADATA, default_features, is_points, outline_widths, rgba
+from napari_localize.plugin.points import PointsEditor
 from napari_localize.plugin.rows import NEW, Rows
+from napari_localize.plugin.shapes import ShapesEditor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari.layers import Shapes
+    from napari.layers import Points, Shapes
     from numpy.typing import NDArray
 
 _SAME = 1e-3  # pixels; napari keeps vertices as float32
-_SAME_WIDTH = 0.01
 
 
-def in_use(layer: Shapes) -> bool:
-    """Whether a person is drawing, dragging or selecting; touching the shapes now would break that."""
-    return any(getattr(layer, name, False) for name in ("_is_creating", "_is_moving", "_is_selecting"))
+_SHAPES, _POINTS = ShapesEditor(), PointsEditor()
 
 
-def click_side(layer: Shapes) -> float:
+def editor_of(layer: Shapes | Points) -> Editor:
+    """Return what reads and writes a layer."""
+    return _POINTS if is_points(layer) else _SHAPES
+
+
+def in_use(layer: Shapes | Points) -> bool:
+    """Whether a person is drawing, dragging or selecting; touching the layer now would break that."""
+    return editor_of(layer).in_use(layer)
+
+
+def click_side(layer: Shapes | Points) -> float:
     """Side of the square that a click with the tool for rectangles leaves when the mouse is not moved."""
-    return float(getattr(layer, "_normalized_vertex_radius", 0.0)) / 2
+    return editor_of(layer).click_side(layer)
 
 
 def write_rows(
-    layer: Shapes,
+    layer: Shapes | Points,
     rows: Rows,
     ids: Sequence[int],
     wanted: Mapping[int, Box],
@@ -63,13 +73,15 @@ def write_rows(
     last : Rows
         What the layer held before, to find the features of other plugins again.
     """
-    fits = _in_place(rows, ids, wanted)
+    editor = editor_of(layer)
+    fits = _in_place(editor, rows, ids, wanted)
     chosen = set(layer.selected_data)
     selected = {key for row, key in enumerate(ids) if row in chosen and key != NEW}
     kept = [key for key, fit in zip(ids, fits, strict=True) if fit]
     known = set(kept)
     add = [key for key in wanted if key not in known]
     if not rows.aligned:
+        editor.align(layer)
         _align(layer, ids, last)
     drop = [row for row, fit in enumerate(fits) if not fit]
     if drop or add:
@@ -78,7 +90,7 @@ def write_rows(
     if drop:
         layer.remove(drop)
     if add:
-        _add(layer, [wanted[key] for key in add], classes, line_width)
+        editor.add(layer, [wanted[key] for key in add], classes, line_width)
     order = kept + add
     # napari forgets what it colours by when another plugin writes features without these columns.
     defaults = layer.feature_defaults
@@ -86,57 +98,33 @@ def write_rows(
     restyled = _write_features(layer, order, wanted, len(kept)) or not rows.aligned
     # Assigning features makes the last row the default.
     set_defaults(layer, next_class, defaults)
-    _set_widths(layer, edge_widths([wanted[key].state for key in order], line_width))
-    _paint(layer, classes, restyled, forgotten)
-    if selected and (drop or add):
+    editor.set_widths(layer, outline_widths([wanted[key].state for key in order], line_width))
+    _paint(editor, layer, classes, restyled, forgotten)
+    if (selected and (drop or add)) or max(layer.selected_data, default=NEW) >= len(order):
         layer.selected_data = {row for row, key in enumerate(order) if key in selected}
 
 
-def _in_place(rows: Rows, ids: Sequence[int], wanted: Mapping[int, Box]) -> list[bool]:
+def _in_place(editor: Editor, rows: Rows, ids: Sequence[int], wanted: Mapping[int, Box]) -> list[bool]:
     """Return for each shape whether it is a box that is wanted, where that lies."""
     boxes = [wanted.get(key) if key != NEW else None for key in ids]
     there = [row for row, box in enumerate(boxes) if box is not None]
     fits = np.zeros(len(boxes), bool)
     found = [boxes[row] for row in there]
-    corners = np.array([box.xyxy for box in found if box], np.float32).reshape(-1, 4)
+    corners = editor.as_drawn(np.array([box.xyxy for box in found if box], np.float32).reshape(-1, 4))
     planes = np.array([box.plane for box in found if box], np.int64).reshape(len(there), rows.indices.shape[1])
     same = (np.abs(rows.boxes[there] - corners) < _SAME).all(axis=1) & (rows.indices[there] == planes).all(axis=1)
     fits[there] = same & rows.exact[there]
     return [bool(fit) for fit in fits]
 
 
-def _align(layer: Shapes, ids: Sequence[int], last: Rows) -> None:
-    """Give every shape one feature row and one colour again; napari's vertex tools take shapes out without them."""
-    shapes = layer._data_view
-    for name in ("_edge_color", "_face_color"):
-        setattr(shapes, name, getattr(shapes, name)[: layer.nshapes])
+def _align(layer: Shapes | Points, ids: Sequence[int], last: Rows) -> None:
+    """Give every shape one feature row again; napari's vertex tools take shapes out without them."""
     features = layer.features
     where = {key: row for row, key in enumerate(last.ids)} if len(features) == len(last) else {}
     layer.features = features.reindex([where.get(key, NEW) for key in ids]).reset_index(drop=True)
 
 
-def _add(layer: Shapes, boxes: Sequence[Box], classes: Classes, line_width: float) -> None:
-    corners = np.array([box.xyxy for box in boxes], np.float32)
-    layer.add(
-        boxes_to_vertices(corners, [box.plane for box in boxes]),
-        shape_type="rectangle",
-        edge_width=edge_widths([box.state for box in boxes], line_width),
-        edge_color=np.array([rgba(classes[box.label]) for box in boxes]),
-        face_color=np.array([STATE_FACES[box.state] for box in boxes]),
-    )
-
-
-def edge_widths(states: Sequence[str | None], line_width: float) -> list[float]:
-    """Return the widths of boxes' edges by their states."""
-    return [line_width * STATE_WIDTHS.get(state or "", 1.0) for state in states]
-
-
-def _set_widths(layer: Shapes, widths: list[float]) -> None:
-    if not np.allclose(layer.edge_width, widths, rtol=_SAME_WIDTH):
-        layer.edge_width = widths
-
-
-def _write_features(layer: Shapes, order: Sequence[int], wanted: Mapping[int, Box], kept: int) -> bool:
+def _write_features(layer: Shapes | Points, order: Sequence[int], wanted: Mapping[int, Box], kept: int) -> bool:
     """Write the feature columns where they differ; returns whether boxes that stayed need another colour."""
     boxes = [wanted[key] for key in order]
     columns: dict[str, NDArray[Any]] = {
@@ -166,7 +154,7 @@ def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(values != values, bool)
 
 
-def drawn_class(layer: Shapes) -> str | None:
+def drawn_class(layer: Shapes | Points) -> str | None:
     """Return the class that the layer gives to drawn boxes; None when its defaults are not those of a new box."""
     defaults = layer.feature_defaults
     if not set(COLUMNS) <= set(defaults) or defaults["id"].iloc[0] != NEW:
@@ -174,7 +162,7 @@ def drawn_class(layer: Shapes) -> str | None:
     return str(defaults["class"].iloc[0])
 
 
-def set_defaults(layer: Shapes, class_name: str, others: Any = None) -> None:
+def set_defaults(layer: Shapes | Points, class_name: str, others: Any = None) -> None:
     """Set the features of the next drawn box, where they are not so; other plugins' columns keep their defaults."""
     current = layer.feature_defaults
     others = current if others is None else others
@@ -187,17 +175,18 @@ def set_defaults(layer: Shapes, class_name: str, others: Any = None) -> None:
     layer.feature_defaults = values
 
 
-def _paint(layer: Shapes, classes: Classes, restyled: bool, forgotten: bool) -> None:
-    """Colour edges by class and faces by state, as the features say."""
+def _paint(editor: Editor, layer: Shapes | Points, classes: Classes, restyled: bool, forgotten: bool) -> None:
+    """Colour outlines by class and faces by state, as the features say."""
     edges = {name: rgba(color) for name, color in classes.items()}
     faces = {state: np.array(color, np.float32) for state, color in STATE_FACES.items()}
     if forgotten:
-        layer.edge_color = layer.face_color = "white"
-    for attribute, column, colors in (("edge", "class", edges), ("face", "state", faces)):
+        setattr(layer, f"{editor.outline}_color", "white")
+        layer.face_color = "white"
+    for attribute, column, colors in ((editor.outline, "class", edges), ("face", "state", faces)):
         if getattr(layer, f"{attribute}_color_mode") != "cycle":
             setattr(layer, f"{attribute}_color", column)
-        if not _same_colors(getattr(layer, f"{attribute}_color_cycle_map"), colors):
-            setattr(layer, f"{attribute}_color_cycle_map", colors)
+        if not _same_colors(editor.colors(layer, attribute), colors):
+            editor.set_colors(layer, attribute, colors)
             restyled = True
     if restyled:
         layer.refresh_colors()
@@ -205,11 +194,6 @@ def _paint(layer: Shapes, classes: Classes, restyled: bool, forgotten: bool) -> 
 
 def _same_colors(old: Mapping[Any, Any], new: Mapping[str, Any]) -> bool:
     return all(name in old and np.allclose(old[name], color) for name, color in new.items())
-
-
-def rgba(color: str) -> NDArray[np.float32]:
-    """Turn ``#RRGGBB`` into four numbers from 0 to 1."""
-    return np.array([*(int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)), 1.0], np.float32)
 
 
 class Kept:
@@ -232,7 +216,7 @@ class Kept:
         return self.rows()
 
 
-def save_metadata(layer: Shapes, table: BoxTable, kept: Kept) -> None:
+def save_metadata(layer: Shapes | Points, table: BoxTable, kept: Kept) -> None:
     """Note in the layer's metadata what its shapes cannot say.
 
     Classes with colours, the finished planes and areas; the boxes that pass the filter and are not among those
@@ -247,6 +231,7 @@ def save_metadata(layer: Shapes, table: BoxTable, kept: Kept) -> None:
         "finished": sorted(list(plane) for plane in table.finished),
         "areas": sorted([list(area.plane), list(area.xyxy), area.kind] for area in table.areas),
         "kept": kept,
+        "point_size": table.point_size,
         "filter": {"min_score": table.min_score, "hidden_proposals": int((~table.passing()).sum())},
     }
     if new != old:
@@ -273,7 +258,7 @@ def take_over(metadata: Mapping[str, Any], rows: Rows) -> tuple[BoxTable, list[i
     names = list(metadata.get("classes", ())) or (["object"] if not any(rows.labels) else [])
     finished = frozenset(_plane(plane) for plane in metadata.get("finished", ()))
     areas = frozenset(Area(_plane(plane), tuple(xyxy), kind) for plane, xyxy, kind in metadata.get("areas", ()))
-    table = BoxTable(class_colors(names, metadata.get("colors")), finished, areas)
+    table = BoxTable(class_colors(names, metadata.get("colors")), finished, areas, metadata.get("point_size"))
     kept = metadata.get("kept")
     if kept is not None:
         table.load(kept.rows() if isinstance(kept, Kept) else kept)

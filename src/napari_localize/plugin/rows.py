@@ -1,4 +1,4 @@
-"""What a Shapes layer holds at this moment, and which of its shapes is which box.
+"""What a layer of boxes or points holds at this moment, and which of its shapes or points is which box.
 
 Indices say nothing: pasting sends no event and copies ids, assigning `data` keeps feature rows by position,
 removing the last vertices of a polygon drops the shape but not its row, and other plugins write features.
@@ -21,7 +21,6 @@ from napari_localize.plugin.layers import COLUMNS, vertices_to_boxes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari.layers import Shapes
     from numpy.typing import NDArray
 
 SMALLEST = 1.0
@@ -46,6 +45,7 @@ class Rows:
     origins: list[str | None]
     states: list[str | None]
     aligned: bool = True
+    points: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,16 +75,16 @@ class Rows:
         return min(self.sides(row)) > 0
 
 
-def read_rows(layer: Shapes) -> Rows:
-    """Read all shapes of a layer with their features."""
-    return rows_of(layer.data, layer.shape_type, layer.features, layer.ndim)
-
-
 def rows_of(shapes: Sequence[NDArray[Any]], kinds: Sequence[str], features: Any, ndim: int) -> Rows:
     """Read shapes that need not be in a layer, with their table of features."""
     boxes, indices, exact = vertices_to_boxes(shapes, ndim)
     exact &= np.array([str(kind) == "rectangle" for kind in kinds], bool)
-    n = len(shapes)
+    return rows_from(boxes, indices, exact, features)
+
+
+def rows_from(boxes: NDArray[np.float32], indices: NDArray[Any], exact: NDArray[np.bool_], features: Any) -> Rows:
+    """Join places with their table of features."""
+    n = len(boxes)
     aligned = len(features) == n
     columns = {name: list(features[name]) if aligned and name in features else [None] * n for name in COLUMNS}
     return Rows(
@@ -195,7 +195,7 @@ def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str, click
     before = {key: row for row, key in enumerate(last.ids)}
     for row, key in enumerate(edit.ids):
         if key == NEW:
-            if not _meant(rows.sides(row), click):
+            if not (rows.has_area(row) if rows.points else _meant(rows.sides(row), click)):
                 continue
             edit.ids[row] = key = table.new_id()
             label = rows.labels[row] or default_class
@@ -210,14 +210,23 @@ def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str, click
             new = _with_features(new, rows, row, last, was)
             changed += new is not old
         if rows.key(row) != last.key(was) and rows.has_area(row):
-            state = new.state if new.state != old.state else edited_state(new)
+            # The size of a point is none of its own.
+            same = rows.points and _same_centre(rows, row, last, was)
+            state = new.state if same or new.state != old.state else edited_state(new)
             new = new._replace(plane=rows.plane(row), xyxy=rows.xyxy(row), state=state)
             moved += 1
         if new is not old:
             edit.changes[key] = new
     edit.gone = sorted(set(last.ids).difference(edit.ids))
-    edit.text = _describe(("add", added), ("move", moved), ("change", changed), ("delete", len(edit.gone)))
+    parts = (("add", added), ("move", moved), ("change", changed), ("delete", len(edit.gone)))
+    edit.text = " and ".join(f"{verb} {table.counted(number)}" for verb, number in parts if number)
     return edit
+
+
+def _same_centre(rows: Rows, row: int, last: Rows, was: int) -> bool:
+    doubled = [box[:2] + box[2:] for box in (rows.boxes[row], last.boxes[was])]
+    same_plane = np.array_equal(rows.indices[row], last.indices[was])
+    return same_plane and bool(np.abs(doubled[0] - doubled[1]).max() < _SAME_SIDE)
 
 
 def _untouched(rows: Rows, row: int, last: Rows, was: int) -> bool:
@@ -258,8 +267,3 @@ def _with_features(box: Box, rows: Rows, row: int, last: Rows, was: int) -> Box:
     if score is not None and score != last.scores[was]:
         box = box._replace(score=score)
     return box
-
-
-def _describe(*parts: tuple[str, int]) -> str:
-    words = [f"{verb} {number} box{'es' * (number > 1)}" for verb, number in parts if number]
-    return " and ".join(words)

@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_localize.core.window import View, dots
 from napari_localize.plugin.boxes import BoxLayer, box_layer
-from napari_localize.plugin.layers import boxes_to_vertices, is_box_layer, transform_of, view_index
-from napari_localize.plugin.mirror import in_use, rgba
+from napari_localize.plugin.layers import boxes_to_vertices, is_box_layer, rgba, transform_of, view_index
+from napari_localize.plugin.mirror import in_use
 from napari_localize.plugin.timer import single_shot
 
 if TYPE_CHECKING:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari.layers import Shapes
+from napari.layers import Points, Shapes
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_localize.plugin.areas import is_area_layer
 from napari_localize.plugin.layers import is_box_layer
+from napari_localize.plugin.window import DOTS
 from napari_localize.widgets._parts import row, titled
 
 
 class BoxesPicker(QWidget):
-    """A combo of the viewer's layers of boxes, which follows the viewer and the layer selected in it.
+    """A combo of the viewer's layers of boxes and points, which follows the viewer and the layer selected in it.
 
-    A layer of rectangles from elsewhere can be chosen, too, but is never taken without being asked for:
+    A layer of rectangles or points from elsewhere can be chosen, too, but is never taken without being asked for:
     it gets our feature columns and colours. Layers with other shapes are not offered; their shapes would
     become rectangles.
     """
@@ -26,12 +27,12 @@ class BoxesPicker(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = viewer
-        self._layers: list[Shapes] = []
-        self._last: Shapes | None = None
+        self._layers: list[Shapes | Points] = []
+        self._last: Shapes | Points | None = None
         self._combo = QComboBox()
         self._combo.setToolTip(
-            "The layer of boxes to review; a click on one in the layer list chooses it, too. "
-            "Any shapes layer of rectangles can be reviewed."
+            "The layer of boxes or points to review; a click on one in the layer list chooses it, too. "
+            "Any points layer and any shapes layer of rectangles can be reviewed."
         )
         self._combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         column = QVBoxLayout(self)
@@ -40,7 +41,7 @@ class BoxesPicker(QWidget):
         self._combo.currentIndexChanged.connect(self._tell)
 
     @property
-    def layer(self) -> Shapes | None:
+    def layer(self) -> Shapes | Points | None:
         """The chosen layer."""
         index = self._combo.currentIndex()
         return self._layers[index] if 0 <= index < len(self._layers) else None
@@ -100,6 +101,8 @@ class BoxesPicker(QWidget):
 
 
 def _can_hold_boxes(layer: Any) -> bool:
+    if isinstance(layer, Points):
+        return layer.ndim >= 2 and DOTS not in layer.metadata
     if not isinstance(layer, Shapes) or layer.ndim < 2 or is_area_layer(layer):
         return False
     return is_box_layer(layer) or all(str(kind) == "rectangle" for kind in layer.shape_type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari.layers import Image, Layer, Shapes
+from napari.layers import Image, Layer, Points, Shapes
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
@@ -94,7 +94,7 @@ class ImagePicker(QWidget):
         text = ""
         if layer is None and active is None:
             text = NO_IMAGE
-        elif active is not None and not isinstance(active, Image | Shapes):
+        elif active is not None and not isinstance(active, Image | Points | Shapes):
             kind = type(active).__name__
             text = f"'{active.name}' is a {kind} layer; models look at images" + (
                 f", so '{layer.name}' is used." if layer is not None else ": open one."

@@ -10,10 +10,11 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import boxes_to_vertices, is_box_layer, view_index
+from napari_localize.plugin.mirror import editor_of
 from napari_localize.plugin.window import camera_of
 
 if TYPE_CHECKING:
-    from napari.layers import Layer, Shapes
+    from napari.layers import Layer, Points, Shapes
 
 _LINE = 1.7  # screen pixels
 _SMALL, _LARGE = 36, 420  # screen pixels: smaller boxes are hard to judge, larger ones fill the canvas
@@ -65,10 +66,10 @@ def show_box(viewer: Any, boxes: BoxLayer, key: int) -> None:
         camera.zoom = _LARGE / extent
 
 
-def line_width(layer: Shapes, zoom: float) -> float:
+def line_width(layer: Shapes | Points, zoom: float) -> float:
     """Return the edge width in data pixels that looks the same at any zoom."""
     width = _LINE / (zoom * float(np.mean(np.abs(layer.scale[-2:]))))
-    sides = [np.ptp(shape[:, -2:], axis=0).min() for shape in layer.data[:200]]
+    sides = editor_of(layer).sides(layer)
     # From far away the edges of small boxes would run into each other.
     return min(width, float(np.median(sides)) / 4) if sides else width
 
