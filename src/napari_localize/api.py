@@ -233,14 +233,15 @@ def measure(
     detections : Detections, or mapping of tuple to Detections
         The latter for stacks, by index as `predict` returns them; planes that it lacks are left out.
     pixel_size : float, optional
-        Micrometres per pixel. Without it, what is in micrometres or square millimetres is NaN.
+        Micrometres per pixel; by default what an image file says. Where neither is known, what is in micrometres or
+        square millimetres is NaN.
     axes : str, optional
         One letter for each axis of `image`, as in `predict`.
     channel_names : sequence of str, optional
         For the names of the columns; ``ch0``, ``ch1`` ... by default.
     reviewed : (N, 4) array-like, or mapping of tuple to such, optional
         The rectangles ``x0, y0, x1, y1``, in pixels, in which objects are counted; by default the whole plane. For a
-        stack by index; a plane that is missing has no such area.
+        stack by index: None for a whole plane; a plane that is missing has no such area.
     ignored : (N, 4) array-like, or mapping of tuple to such, optional
         Rectangles that are taken out of that area.
 
@@ -264,7 +265,17 @@ def measure(
     from napari_localize.measurements import measure_planes
 
     notes: list[str] = []
-    planes = list(planes_of(image, axes, notes))
+    if isinstance(image, str | os.PathLike):
+        from napari_localize.formats.images import open_image
+
+        file = open_image(image, axes)
+        planes = list(file.planes())
+        notes += file.notes
+        if pixel_size is None:
+            pixel_size = file.pixel_size
+            notes += [file.pixel_size_note] if file.pixel_size_note else []
+    else:
+        planes = list(planes_of(image, axes))
     _tell(notes, None)
     return measure_planes(
         planes,

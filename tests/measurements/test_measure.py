@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_localize as nl
+from napari_localize.core.errors import Cancelled
+from napari_localize.measurements import measure_plane
 from napari_localize.measurements.neighbors import nearest_neighbors, nearest_of_same_class
 
 IMAGE = np.random.default_rng(0).integers(0, 200, (60, 80)).astype(np.uint8)
@@ -53,6 +55,7 @@ def test_a_row_for_each_plane():
     (row,) = nl.measure(IMAGE, CELLS, pixel_size=0.5).planes.to_dict("records")
     assert row == pytest.approx(
         {
+            "reviewed": "unmarked",
             "pixel_size_um": 0.5,
             "area_px2": 4800,
             "area_mm2": 0.0012,
@@ -208,3 +211,46 @@ def test_neither_table_is_written_where_one_cannot_be(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["planes.csv"]
     result.save(tmp_path / "objects.csv", tmp_path / "planes.csv", overwrite=True)
     assert len(pd.read_csv(tmp_path / "planes.csv")) == 1
+
+
+def test_the_table_says_what_a_person_has_reviewed():
+    stack = np.stack([IMAGE] * 4)
+    boxes = {(t,): CELLS for t in range(4)}
+    planes = nl.measure(stack, boxes, axes="TYX", reviewed={(0,): None, (1,): [[0, 0, 25, 60]], (2,): []}).planes
+    assert planes["reviewed"].tolist() == ["plane", "areas", "nothing", "nothing"]
+    assert planes["area_px2"].tolist() == [4800, 1500, 0, 0]
+    assert planes["count"].tolist() == [3, 1, 0, 0]
+    whole = nl.measure(stack, boxes, axes="TYX", ignored={(0,): [[0, 0, 25, 60]]}).planes
+    assert whole["reviewed"].tolist() == ["unmarked"] * 4
+    assert whole["count"].tolist() == [2, 3, 3, 3]
+
+
+def test_the_pixel_size_of_a_file_holds_unless_another_is_given(tmp_path):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, IMAGE, imagej=True, resolution=(4, 4), metadata={"unit": "um"})
+    assert nl.measure(path, CELLS).planes["pixel_size_um"].tolist() == [0.25]
+    assert nl.measure(path, CELLS, pixel_size=2).planes["pixel_size_um"].tolist() == [2]
+    tifffile.imwrite(path, IMAGE, imagej=True, resolution=(4, 2), metadata={"unit": "um"})
+    with pytest.warns(UserWarning, match=r"0\.25 µm wide and 0\.5 µm high"):
+        assert nl.measure(path, CELLS).planes["pixel_size_um"].isna().all()
+
+
+def test_measuring_a_huge_plane_can_be_stopped_after_any_tile():
+    class Huge:
+        shape = (50_000, 50_000, 1)
+        reads = 0
+
+        def read(self, y0, y1, x0, x1):
+            self.reads += 1
+            return np.zeros((y1 - y0, x1 - x0, 1), np.uint8)
+
+    def stop(done, total):
+        if done == 3:
+            assert total > 100
+            raise Cancelled
+
+    corners = np.stack([np.arange(0, 49_000, 250)] * 2, axis=1)
+    plane = Huge()
+    with pytest.raises(Cancelled):
+        measure_plane(plane, nl.Detections(np.hstack([corners, corners + 20])), on_tile=stop)
+    assert plane.reads == 3

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from napari_localize.core.errors import UserError
 from napari_localize.core.planes import PlaneSource
 from napari_localize.formats.listing import find_images
 from napari_localize.formats.pictures import Picture
+from napari_localize.formats.pixel_size import UNKNOWN, PixelSize, tiff_pixel_size
 from napari_localize.formats.sources import MOST_CHANNELS, is_zarr
 from napari_localize.formats.tiff import MissingCodecError, TiffImage
 from napari_localize.formats.zarrs import open_zarr
@@ -41,10 +43,18 @@ class ImageFile:
         What the user should know, for example about further images in the same file.
     """
 
-    def __init__(self, path: Path, data: Any, axes: str, channels: int, colour: _Colour | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        data: Any,
+        axes: str,
+        channels: int,
+        colour: _Colour | None,
+        size: Callable[[], PixelSize] = lambda: UNKNOWN,
+    ) -> None:
         self.path, self.axes, self.shape = path, axes, tuple(int(n) for n in data.shape)
         self.notes: list[str] = []
-        self._data, self._colour = data, colour
+        self._data, self._colour, self._find_size = data, colour, size
         self._sizes = dict(zip(axes, self.shape, strict=True))
         self._channels = channels
         self._outer = [axis for axis in axes if axis not in "YXCS"]
@@ -59,6 +69,20 @@ class ImageFile:
     def plane_shape(self) -> tuple[int, int, int]:
         """Height, width and number of channels of every plane."""
         return self._sizes["Y"], self._sizes["X"], self._channels
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Micrometres per pixel; None where the file does not say, or width and height differ by more than 1 %."""
+        return self._size.value
+
+    @property
+    def pixel_size_note(self) -> str:
+        """A sentence when the pixels are not square; else empty."""
+        return self._size.note
+
+    @cached_property
+    def _size(self) -> PixelSize:
+        return self._find_size()
 
     def read(self, fixed: dict[str, int], rows: slice, columns: slice) -> NDArray[Any]:
         """Return the (H, W, C) pixels of a rectangle of the plane at a position, by axes in capitals."""
@@ -109,7 +133,7 @@ def open_image(path: str | os.PathLike[str], axes: str | None = None) -> ImageFi
     if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path} is empty; copy it again.")
     with _told(path):
-        data, named, tiff = _open(path)
+        data, named, tiff, size = _open(path)
     shape = tuple(int(n) for n in data.shape)
     if 0 in shape:
         raise UserError(f"{path} is empty: its shape is {shape}.")
@@ -120,27 +144,31 @@ def open_image(path: str | os.PathLike[str], axes: str | None = None) -> ImageFi
     colour: _Colour | None = None
     if tiff is not None:
         colour, channels = _colour_of(tiff, channels)
-    file = ImageFile(path, data, letters, channels, colour)
+    file = ImageFile(path, data, letters, channels, colour, size)
     if tiff is not None and tiff.images > 1:
         file.notes.append(f"{path} holds {tiff.images} images; the first one is used.")
     return file
 
 
-def _open(path: Path) -> tuple[Any, str | None, TiffImage | None]:
+def _open(path: Path) -> tuple[Any, str | None, TiffImage | None, Callable[[], PixelSize]]:
     if path.is_dir():
         if not is_zarr(path):
             raise UserError(f"{path} is a folder; give an image file.")
-        return *open_zarr(path), None
+        data, named, found = open_zarr(path)
+        return data, named, None, lambda: found
     with path.open("rb") as file:
         magic = file.read(4)
     if magic in _TIFF:
+        # The notes of a file with many pages are long; they are looked at by whoever wants to know.
+        size = partial(tiff_pixel_size, path)
         try:
             tiff = TiffImage(path)
         except MissingCodecError as error:
-            return *_by_pillow(path, error), None
-        return tiff.data, tiff.axes, tiff
+            return *_by_pillow(path, error), None, size
+        return tiff.data, tiff.axes, tiff, size
     picture = Picture(path)
-    return picture, picture.axes, None
+    # The resolution of other pictures is that of a printer or a screen.
+    return picture, picture.axes, None, lambda: UNKNOWN
 
 
 def _by_pillow(path: Path, error: MissingCodecError) -> tuple[Picture, str]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_localize.core.errors import UserError
+from napari_localize.formats.pixel_size import UNKNOWN, PixelSize, zarr_pixel_size
 
 
-def open_zarr(path: Path) -> tuple[Any, str | None]:
+def open_zarr(path: Path) -> tuple[Any, str | None, PixelSize]:
     """Open an array, or the highest resolution of an OME-Zarr image.
 
     Returns
@@ -16,6 +17,8 @@ def open_zarr(path: Path) -> tuple[Any, str | None]:
     data : zarr array
     axes : str or None
         A capital letter for each axis where the store names them.
+    size : PixelSize
+        What an OME-Zarr image says of it.
 
     Raises
     ------
@@ -28,10 +31,12 @@ def open_zarr(path: Path) -> tuple[Any, str | None]:
         raise UserError(f"to read {path}, zarr is needed; install it with: pip install zarr") from error
     node: Any = zarr.open(str(path), mode="r")
     names: Any = None
+    size = UNKNOWN
     if isinstance(node, zarr.Group):
         attributes: Any = node.attrs.asdict()
         image = (attributes.get("ome", attributes).get("multiscales") or [None])[0]
         if image is not None:
+            size = zarr_pixel_size(image, path)
             names = [a["name"] if isinstance(a, dict) else a for a in image.get("axes", ())]
             node = node[image["datasets"][0]["path"]]
         else:
@@ -41,4 +46,4 @@ def open_zarr(path: Path) -> tuple[Any, str | None]:
             node = arrays[0]
     names = names or getattr(node.metadata, "dimension_names", None) or ()
     letters = [name for name in names if isinstance(name, str) and len(name) == 1]
-    return node, "".join(letters).upper() if len(letters) == node.ndim else None
+    return node, "".join(letters).upper() if len(letters) == node.ndim else None, size

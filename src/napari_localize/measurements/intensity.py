@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from napari_localize.measurements.pixels import (
     row_runs,
     tile_corners,
 )
+
+OnTile = Callable[[int, int], None]
+"""Called with how many tiles are done, and how many there are; what it raises stops the measuring."""
 
 _BATCH = 1_000_000
 """Pixels of rings that are listed at a time."""
@@ -41,7 +45,7 @@ class Intensities(NamedTuple):
     """(N, C) sums of what is above the background."""
 
 
-def measure_intensities(plane: PlaneSource, boxes: NDArray[np.float64]) -> Intensities:
+def measure_intensities(plane: PlaneSource, boxes: NDArray[np.float64], on_tile: OnTile | None = None) -> Intensities:
     """Measure the pixels of boxes that lie in their plane, as `napari_localize.measure` says.
 
     Parameters
@@ -50,13 +54,18 @@ def measure_intensities(plane: PlaneSource, boxes: NDArray[np.float64]) -> Inten
         Read in rectangles of at most `napari_localize.measurements.pixels.TILE`.
     boxes : (N, 4) float64
         x0, y0, x1, y1 within the plane; all of them, as none is background for another.
+    on_tile : callable, optional
+        Called before each tile is read.
     """
     height, width, channels = plane.shape
     inner, outer = extents(boxes, height, width)
     sums, counts = np.zeros((2, len(boxes), channels))
     plan = plan_tiles(outer, width)
     rings = _Rings(plan, channels)
-    for number in np.unique(plan.tiles).tolist():
+    tiles = np.unique(plan.tiles).tolist()
+    for done, number in enumerate(tiles):
+        if on_tile is not None:
+            on_tile(done, len(tiles))
         rows = plan.boxes[slice(*np.searchsorted(plan.tiles, [number, number + 1]))]
         corners = tile_corners(number, width)
         # Only as much of the tile as is needed.

@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from napari_localize.core.areas import inside, union_area
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import PlaneSource
-from napari_localize.measurements.intensity import measure_intensities
+from napari_localize.measurements.intensity import OnTile, measure_intensities
 from napari_localize.measurements.neighbors import nearest_neighbors, nearest_of_same_class
-from napari_localize.measurements.tables import MeasuredPlane, Measurements, tables
+from napari_localize.measurements.tables import MeasuredPlane, Measurements, Reviewed, tables
 
 
 def measure_planes(
@@ -47,7 +48,8 @@ def measure_planes(
                 f"the image has {len(by_index)} planes, but the detections are of one; give them by index, as predict "
                 "returns them for a stack."
             )
-        detections, reviewed, ignored = {(): detections}, {(): reviewed}, {(): ignored}
+        detections, ignored = {(): detections}, {(): ignored}
+        reviewed = None if reviewed is None else {(): reviewed}
     _check_keys("detections", detections, by_index)
     _check_keys("reviewed rectangles", reviewed, by_index)
     _check_keys("ignored rectangles", ignored, by_index)
@@ -58,8 +60,8 @@ def measure_planes(
             place=by_index[index][0],
             pixel_size=pixel_size,
             channel_names=channel_names,
-            reviewed=None if reviewed is None else reviewed.get(index, ()),
-            ignored=None if ignored is None else ignored.get(index),
+            known=_known(reviewed, ignored, index),
+            marked=reviewed is not None,
         )
         for index, boxes in detections.items()
     )
@@ -72,8 +74,9 @@ def measure_plane(
     place: Mapping[str, Any] | None = None,
     pixel_size: float | None = None,
     channel_names: Sequence[str] | None = None,
-    reviewed: ArrayLike | None = None,
-    ignored: ArrayLike | None = None,
+    known: KnownArea | None = EVERYWHERE,
+    marked: bool = False,
+    on_tile: OnTile | None = None,
 ) -> MeasuredPlane:
     """Measure the objects of one plane.
 
@@ -85,8 +88,14 @@ def measure_plane(
         Boxes that are rejected are left out.
     place : mapping, optional
         What the first columns say of the plane: ``{"file": "movie.tif", "t": 3}``.
-    pixel_size, channel_names, reviewed, ignored
-        As in `napari_localize.measure`, for this plane.
+    pixel_size, channel_names
+        As in `napari_localize.measure`.
+    known : KnownArea or None
+        Where objects are counted; None for nowhere.
+    marked : bool
+        Whether a person has marked that as reviewed, here or on other planes; else the table says that nobody has.
+    on_tile : callable, optional
+        Called before each rectangle is read, with how many are done and how many there are. What it raises stops it.
 
     Raises
     ------
@@ -100,8 +109,10 @@ def measure_plane(
     boxes = np.clip(found.boxes.astype(np.float64), 0, [width, height, width, height])
     present = np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
     centers = np.where(present[:, None], (boxes[:, :2] + boxes[:, 2:]) / 2, np.nan)
-    area = [[0, 0, width, height]] if reviewed is None else reviewed
-    minus = () if ignored is None else ignored
+    area: ArrayLike = ()
+    if known is not None:
+        area = [[0, 0, width, height]] if known.reviewed is None else known.reviewed
+    minus = () if known is None else known.ignored
     # Nothing compares with NaN: what lies outside of the image is not counted.
     counted = inside(centers, area, minus)
     columns: dict[str, NDArray[Any]] = {
@@ -112,7 +123,7 @@ def measure_plane(
         "counted": counted,
         **_geometry(boxes, centers, found.labels, present, size),
     }
-    intensities = measure_intensities(plane, boxes)
+    intensities = measure_intensities(plane, boxes, on_tile)
     columns["pixels"], columns["background_pixels"] = intensities.pixels, intensities.background_pixels
     for channel, name in enumerate(names):
         for what in ("mean", "integrated", "background", "corrected"):
@@ -120,10 +131,28 @@ def measure_plane(
     return MeasuredPlane(
         place=dict(place or {}),
         objects=columns,
+        reviewed=_reviewed(known, marked),
         pixel_size=size,
         area=union_area(area, height, width, minus),
         counts=found[counted].counts(),
     )
+
+
+def _known(reviewed: Any, ignored: Any, index: tuple[int, ...]) -> KnownArea | None:
+    """Return where objects count on a plane, from what `measure` got by index."""
+    minus = (ignored or {}).get(index)
+    minus = () if minus is None else minus
+    if reviewed is None:
+        return KnownArea(None, minus)
+    return KnownArea(reviewed[index], minus) if index in reviewed else None
+
+
+def _reviewed(known: KnownArea | None, marked: bool) -> Reviewed:
+    if not marked:
+        return "unmarked"
+    if known is None or known.reviewed == ():
+        return "nothing"
+    return "plane" if known.reviewed is None else "areas"
 
 
 def _geometry(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from napari_localize.core.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Reviewed = Literal["plane", "areas", "nothing", "unmarked"]
+"""What of a plane a person has marked as reviewed; "unmarked" where that is so nowhere, so that all of it counts."""
 
 _LENGTH = re.compile(r"(x|y|width|height|area|nearest_neighbor|nearest_same_class)_(px|um)2?$")
 _DIGITS = {"px": 3, "um": 6}
@@ -33,16 +36,19 @@ class MeasuredPlane:
         The first columns: the file, and where the plane lies in its stack.
     objects : dict of str to (N,) arrays
         The columns of the objects.
+    reviewed : {"plane", "areas", "nothing", "unmarked"}
+        What of it a person has marked as reviewed.
     pixel_size : float
         Micrometres per pixel; NaN where unknown.
     area : float
-        Reviewed area in square pixels.
+        Where objects are counted, in square pixels.
     counts : dict of str to int
         Objects in it by class.
     """
 
     place: dict[str, Any]
     objects: dict[str, NDArray[Any]]
+    reviewed: Reviewed
     pixel_size: float
     area: float
     counts: dict[str, int]
@@ -121,6 +127,7 @@ def tables(parts: Iterable[MeasuredPlane]) -> Measurements:
     total = np.array([sum(part.counts.values()) for part in parts], np.int64)
     planes: dict[str, Any] = {
         **places,
+        "reviewed": np.array([part.reviewed for part in parts], object),
         "pixel_size_um": size,
         "area_px2": area,
         "area_mm2": area * size**2 / 1e6,
