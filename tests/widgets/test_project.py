@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -101,22 +102,22 @@ def draw(viewer):
 
 
 def test_an_empty_dock_says_what_to_do(widget):
-    assert "No project is open" in widget.empty.text()
-    assert widget.new_button.isVisibleTo(widget)
+    assert "No project is open" in widget.head.empty.text()
+    assert widget.head.new_button.isVisibleTo(widget)
     assert not widget.next_button.isEnabled()
     assert names(widget) == []
 
 
 def test_a_new_project_is_made_and_filled(widget, images, tmp_path, monkeypatch, until):
     answer(monkeypatch, "getSaveFileName", (str(tmp_path / "mine.localize"), ""))
-    widget.new_button.click()
-    assert "There are no images yet" in widget.empty.text()
+    widget.head.new_button.click()
+    assert "There are no images yet" in widget.head.empty.text()
     answer(monkeypatch, "getExistingDirectory", str(images))
     widget.folder_button.click()
     until(lambda: not widget.tasks.busy)
     assert names(widget) == ["a1.tif", "a2.tif", "deep/b1.tif", "movie.tif"]
     assert widget.message.text().startswith("4 images added. Not added: broken.tif;")
-    assert "4 images, 0 finished" in widget.summary.text()
+    assert "4 images, 0 finished" in widget.head.summary.text()
 
 
 def test_files_and_patterns_are_added_and_never_twice(opened, images, tmp_path, monkeypatch, until):
@@ -166,7 +167,7 @@ def test_opening_shows_image_and_boxes_and_follows_the_edits(opened, viewer, unt
     draw(viewer)
     until(lambda: entry(opened, "a2.tif").status == "in work")
     assert entry(opened, "a2.tif").counts == {"object": {"added": 1}}
-    assert "1 boxes" in opened.summary.text()
+    assert "1 box" in opened.head.summary.text()
     box_layer(viewer.layers.selection.active).finish(())
     until(lambda: entry(opened, "a2.tif").status == "finished")
     opened.open_entry(entry(opened, "a1.tif"))
@@ -221,7 +222,7 @@ def test_search_and_status_filter(opened, viewer, until):
     opened.search.setText("B1")
     assert names(opened) == ["deep/b1.tif"]
     opened.search.setText("none")
-    assert "No image fits" in opened.empty.text()
+    assert "No image fits" in opened.head.empty.text()
     opened.search.clear()
     opened.open_entry(entry(opened, "a1.tif"))
     box_layer(viewer.layers.selection.active).finish(())
@@ -304,14 +305,14 @@ def test_boxes_without_a_project_are_shown_and_get_a_name(widget, viewer, tmp_pa
     viewer.layers.selection.active = viewer.layers[-1]
     draw(viewer)
     until(lambda: names(widget) == ["loose"])
-    assert "boxes without a project" in widget.title.text()
+    assert "boxes without a project" in widget.head.title.text()
     until(lambda: entry(widget, "loose").status == "in work")
     answer(monkeypatch, "getSaveFileName", (str(tmp_path / "named.localize"), ""))
-    widget.save_button.click()
+    widget.head.save_button.click()
     until(lambda: not widget.tasks.busy)
     assert "Saved as named.localize" in widget.message.text()
-    assert "named.localize" in widget.title.text()
-    assert not widget.save_button.isVisibleTo(widget)
+    assert "named.localize" in widget.head.title.text()
+    assert not widget.head.save_button.isVisibleTo(widget)
     close_keepers()
     with open_project(tmp_path / "named") as project:
         assert project.image("loose").counts == {"object": {"added": 1}}
@@ -327,7 +328,7 @@ def test_what_was_left_behind_is_offered(dock, viewer, tmp_path, until, monkeypa
             with left.edit("draw") as edit:
                 edit.add(image.name, Detections(np.array([[1, 2, 9, 9]] * number), class_names=("cell",)))
     widget = dock(ProjectWidget)
-    until(lambda: "3 boxes of earlier sessions" in widget.left.text())
+    until(lambda: "3 boxes of earlier sessions" in widget.head.left.text())
 
     class Person(_project_recover.RecoverDialog):
         def exec(self):
@@ -338,19 +339,19 @@ def test_what_was_left_behind_is_offered(dock, viewer, tmp_path, until, monkeypa
             self.open_button.click()
 
     monkeypatch.setattr(_project_actions, "RecoverDialog", Person)
-    widget.recover_button.click()
+    widget.head.recover_button.click()
     assert len(names(widget)) == 1
-    assert "boxes without a project" in widget.title.text()
+    assert "boxes without a project" in widget.head.title.text()
     widget.open_entry(widget.model.entry(0))
     assert is_box_layer(viewer.layers.selection.active)
-    until(lambda: not widget.recover_button.isVisibleTo(widget))
+    until(lambda: not widget.head.recover_button.isVisibleTo(widget))
 
 
 def test_a_read_only_project_says_why(widget, project):
     with open_project(project):
         widget.tasks.open_path(project)
-        assert "Read only:" in widget.summary.text()
-        assert "open already" in widget.summary.text()
+        assert "Read only:" in widget.head.summary.text()
+        assert "open already" in widget.head.summary.text()
         close_keepers()
 
 
@@ -411,3 +412,39 @@ def test_controls_have_tooltips_and_keys_of_their_own(dock, widget):
 
     menus = {str(each.keybinding) for each in get_app_model().keybindings}
     assert not set(mine) & (others | napari | menus | {"Ctrl+Shift+S", "Ctrl+Shift+X"})
+
+
+def test_the_file_in_a_project_opens_it(widget, viewer, project):
+    viewer.open(project / "project.sqlite", plugin="napari-localize")
+    assert len(names(widget)) == 4
+    assert layer_names(viewer) == ["a1.tif", "a1.tif boxes"]
+
+
+def test_a_person_is_told_once_of_what_was_left_behind(dock, messages, monkeypatch, until):
+    from napari_localize.plugin import recovery
+    from napari_localize.project import autosave_project
+
+    with autosave_project() as left:
+        image = left.add_array("cells", (50, 50), "YX")
+        with left.edit("draw") as edit:
+            edit.add(image.name, Detections(np.array([[1, 2, 9, 9]]), class_names=("cell",)))
+    monkeypatch.setattr(recovery, "_told", threading.Event())
+    dock(ReviewWidget)
+    until(lambda: len(messages()) == 1)
+    assert "Boxes of an earlier session were kept, 1 in all" in messages()[0]
+    dock(ProjectWidget)
+    recovery.tell_of_boxes_left_behind()
+    assert len(messages()) == 1
+
+
+def test_adding_can_be_stopped(opened, tmp_path, until):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(300):
+        tifffile.imwrite(folder / f"{number}.tif", np.zeros((8, 8), np.uint8))
+    opened.tasks.add([folder])
+    assert opened.cancel_button.isVisibleTo(opened)
+    opened.cancel_button.click()
+    until(lambda: not opened.tasks.busy)
+    assert opened.message.text() == "Stopped; nothing was changed."
+    assert len(names(opened)) == 4

@@ -17,6 +17,7 @@ from napari_localize.models.registry import find_model
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import is_box_layer
 from napari_localize.plugin.pairs import image_of
+from napari_localize.plugin.recovery import looking
 from napari_localize.project import Project, ProjectImage, autosave_project
 from napari_localize.project.files import fingerprint, measure, stored_path
 
@@ -213,7 +214,9 @@ class Keeper:
         boxes = box_layer(layer)
         try:
             if self._autosave is None:
-                self._autosave = autosave_project()
+                # Who looks just now for what earlier sessions have left would take a new one for such.
+                with looking:
+                    self._autosave = autosave_project()
             image = _add(self._autosave, boxes, image_of(layer, layers))
             boxes.keep(self._journal(image))
             self._images[layer] = image
@@ -239,4 +242,7 @@ def _add(project: Project, boxes: BoxLayer, image: Image | None) -> ProjectImage
             stored = stored_path(file.absolute(), project.path)
     name = str(info.get("file") or info.get("name") or boxes.layer.name)
     shape = [*planes, int(height), int(width)]
-    return project.image(project.insert_image(name, stored, mark, measured, axes + "YX", shape))
+    entry = project.image(project.insert_image(name, stored, mark, measured, axes + "YX", shape))
+    if boxes.points:
+        entry.set_point_size(boxes.table.point_size)
+    return entry

@@ -7,12 +7,13 @@ import threading
 from napari_localize.project import Recoverable, recoverable
 
 _told = threading.Event()
-_looking = threading.Lock()
+looking = threading.Lock()
+"""Held while somebody looks for what was left behind."""
 
 
 def left_behind() -> list[Recoverable]:
     """Return what `recoverable` does; two that look at once would hide it from each other."""
-    with _looking:
+    with looking:
         return recoverable()
 
 

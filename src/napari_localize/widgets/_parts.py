@@ -296,3 +296,12 @@ def shown_key(key: str) -> str:
     'Ctrl+⇧+L'
     """
     return str(QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText)).replace("Shift", "⇧")
+
+
+def number(n: int, one: str, many: str = "") -> str:
+    """Write how many of something there are.
+
+    >>> number(1, "box", "boxes"), number(2000, "image")
+    ('1 box', '2,000 images')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

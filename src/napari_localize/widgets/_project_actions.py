@@ -18,7 +18,7 @@ from napari_localize.project import Project, ProjectImage, open_project
 from napari_localize.project.folder import SUFFIX
 from napari_localize.widgets import _project_files as ask
 from napari_localize.widgets._jobs import JobRunner, OnEvent
-from napari_localize.widgets._parts import warn
+from napari_localize.widgets._parts import number, warn
 from napari_localize.widgets._project_recover import RecoverDialog
 
 Progress = Callable[[int, int], None]
@@ -58,6 +58,8 @@ class ProjectActions(QObject):
         super().__init__(parent)
         self._viewer, self._keeper, self._window = viewer, keeper, parent
         self._then: Callable[[Any], str] | None = None
+        self.can_stop = False
+        """Whether what is going on looks at times whether it should stop."""
         self._jobs = JobRunner(self)
         self._jobs.news.connect(self.progressed)
         self._jobs.busy_changed.connect(self.busy_changed)
@@ -181,14 +183,14 @@ class ProjectActions(QObject):
 
         def told(_: Any) -> str:
             added = len(project.images()) - before
-            text = f"{_number(added, 'image')} added."
+            text = f"{number(added, 'image')} added."
             if failed:
                 name, sentence = next(iter(failed.items()))
                 more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
                 text += f" Not added: {Path(name).name}{more}; {sentence}"
             return text
 
-        self._start(lambda progress: project.add_images(paths, failed, progress), told)
+        self._start(lambda progress: project.add_images(paths, failed, progress), told, can_stop=True)
 
     def remove(self, images: Sequence[ProjectImage]) -> None:
         """Ask, and take images out of the project; their files stay."""
@@ -200,7 +202,7 @@ class ProjectActions(QObject):
         answer = QMessageBox.question(
             self._window,
             "Remove from project",
-            f"Remove {what} and {_number(boxes, 'box', 'boxes')} from the project? This cannot be undone. "
+            f"Remove {what} and {number(boxes, 'box', 'boxes')} from the project? This cannot be undone. "
             "The image files stay where they are.",
         )
         if answer != QMessageBox.StandardButton.Yes:
@@ -287,11 +289,11 @@ class ProjectActions(QObject):
             warn(f"{project.read_only_reason} Save it under another name to change it.")
         return project.read_only_reason is None
 
-    def _start(self, work: Callable[[Progress], Any], then: Callable[[Any], str]) -> None:
+    def _start(self, work: Callable[[Progress], Any], then: Callable[[Any], str], *, can_stop: bool = False) -> None:
         if self._jobs.busy:
             warn("Something else is going on in this project: wait, or press Cancel.")
             return
-        self._then = then
+        self._then, self.can_stop = then, can_stop
         self._jobs.start(lambda on_event: Task(work, on_event))
 
     def _on_finished(self, result: Any) -> None:
@@ -320,14 +322,10 @@ def _is_annotation(path: Path) -> bool:
 
 
 def _found(found: Any, folder: Path) -> str:
-    text = f"{_number(len(found.found), 'missing image')} found in {folder}."
+    text = f"{number(len(found.found), 'missing image')} found in {folder}."
     if not found.found and not found.missing:
         return "No image is missing."
     if found.missing:
         names = ", ".join(found.missing[:3]) + (", ..." if len(found.missing) > 3 else "")
         text += f" Still missing: {names}; look in another folder."
     return text
-
-
-def _number(n: int, one: str, many: str = "") -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"

@@ -6,8 +6,7 @@ from html import escape
 from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtGui import QAction, QKeySequence
-from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QMenu, QOpenGLWidget, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QOpenGLWidget
 
 from napari_localize.core.errors import UserError
 from napari_localize.plugin.boxes import box_layer
@@ -18,31 +17,20 @@ from napari_localize.plugin.recovery import left_behind
 from napari_localize.plugin.standing import image_now, planes_now
 from napari_localize.plugin.window import windows_of
 from napari_localize.project import ProjectImage, ProjectPlane
-from napari_localize.project.folder import autosave_folder
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import remember, remembered
 from napari_localize.widgets._parts import CancelButton, Dock, ProgressRow, button, combo, hint, row, say, shown_key
 from napari_localize.widgets._project_actions import ProjectActions, Task
+from napari_localize.widgets._project_header import RELINK_KEY, ProjectHeader
 from napari_localize.widgets._project_model import FILTERS, Entry, ProjectModel, image_of
 from napari_localize.widgets._project_rows import EntryList
 from napari_localize.widgets._project_thumbnails import Thumbnails
 from napari_localize.widgets._view import LineWidths
 
-NEXT_KEY, FILES_KEY, FOLDER_KEY, SAVE_KEY = "Ctrl+Shift+N", "Ctrl+Shift+A", "Ctrl+Shift+F", "Ctrl+Shift+W"
-NEW_KEY, OPEN_KEY, RELINK_KEY, RECOVER_KEY = "Ctrl+Shift+M", "Ctrl+Shift+J", "Ctrl+Shift+H", "Ctrl+Shift+V"
+NEXT_KEY, FILES_KEY, FOLDER_KEY = "Ctrl+Shift+N", "Ctrl+Shift+A", "Ctrl+Shift+F"
 
 _CLOCK_MS = 400
 _REPLACE = "project_replace"
-
-NO_PROJECT = (
-    "No project is open. A project keeps many images with their boxes and every edit in one folder. "
-    "Make a new one, open one, or drop images into the list. "
-    "Without a project boxes are kept on disk, too, and can be saved as one later."
-)
-NO_IMAGES = (
-    "There are no images yet. Add files or a folder, type a pattern, or drop them here; they stay where they are."
-)
-NOTHING_FITS = "No image fits: clear the search field, or choose <i>any status</i>."
 
 
 class ProjectWidget(Dock):
@@ -69,22 +57,7 @@ class ProjectWidget(Dock):
         self.open()
 
     def _build(self) -> None:
-        self.title = QLabel()
-        self.title.setWordWrap(True)
-        self.menu_button = QPushButton("Project")
-        self.menu_button.setToolTip("New, open, save, import, export, find missing files, recover.")
-        self.menu_button.setMenu(self._menu())
-        self.summary: QLabel = hint()
-        self.left: QLabel = hint()
-        self.recover_button = button(
-            "Recover ...", "Open or discard boxes that were left without a name.", self.tasks.recover
-        )
-        # Their keys are those of the menu.
-        self.new_button = button(f"New ...   {shown_key(NEW_KEY)}", "Make an empty project.", self.tasks.new)
-        self.open_project_button = button(f"Open ...   {shown_key(OPEN_KEY)}", "Open a project.", self.tasks.open)
-        self.save_button = button(
-            "Save project as ...", "Give these boxes a name and a place.", self.tasks.save_as, SAVE_KEY, self
-        )
+        self.head = ProjectHeader(self.tasks, self.remove_chosen, self)
         self.files_button = button("+ files", "Add image files.", self.tasks.add_files, FILES_KEY, self)
         self.folder_button = button(
             "+ folder", "Add all images in a folder and the folders in it.", self.tasks.add_folder, FOLDER_KEY, self
@@ -97,7 +70,6 @@ class ProjectWidget(Dock):
         self.search.setClearButtonEnabled(True)
         self.search.setToolTip("Show only images with this text in their names.")
         self.status_choice = combo("Show only images and planes with this status.", FILTERS)
-        self.empty: QLabel = hint()
         self.open_button = button("Open  ⏎", "Show the selected image with its boxes. Key: Enter.", self.open_chosen)
         self.next_button = button(
             "Next unfinished", "Open the next plane that is not finished.", self.next_unfinished, NEXT_KEY, self
@@ -111,67 +83,24 @@ class ProjectWidget(Dock):
         self.cancel_button = CancelButton("Stop; nothing of it stays.", self.tasks.cancel)
         self.cancel_button.hide()
         self.message: QLabel = hint()
+        # The key is that of the menu.
         self.relink_button = button(
-            "Relink ...", "Look for missing images in a folder.", self.tasks.relink, RELINK_KEY, self
+            f"Relink ...   {shown_key(RELINK_KEY)}", "Look for missing images in a folder.", self.tasks.relink
         )
         self.changed_button = button(
             "Use the changed file", "Keep the boxes and go on with the file as it is now.", self._take_changed
         )
-        for part in (
-            row(self.title, self.menu_button, stretch=0),
-            self.summary,
-            self.save_button,
-            row(self.left, self.recover_button, stretch=0),
-            self.empty,
-            row(self.new_button, self.open_project_button),
-            row(self.files_button, self.folder_button),
-            self.pattern,
-            row(self.search, self.status_choice),
-        ):
-            if isinstance(part, QWidget):
-                self.column.addWidget(part)
-            else:
-                self.column.addLayout(part)
+        self.column.addWidget(self.head)
+        self.column.addLayout(row(self.files_button, self.folder_button))
+        self.column.addWidget(self.pattern)
+        self.column.addLayout(row(self.search, self.status_choice))
         self.column.addWidget(self.list, 1)
         for widget in (self.progress, self.cancel_button, self.message):
             self.column.addWidget(widget)
         self.column.addLayout(row(self.relink_button, self.changed_button))
         self.column.addWidget(self.next_button)
         self.column.addLayout(row(self.open_button, self.replace_choice))
-        self.setMinimumWidth(300)
-
-    def _menu(self) -> QMenu:
-        menu = QMenu(self)
-        menu.setToolTipsVisible(True)
-        tasks = self.tasks
-        for text, key, slot, tip in (
-            ("New ...", NEW_KEY, tasks.new, "Make an empty project, a folder NAME.localize."),
-            ("Open ...", OPEN_KEY, tasks.open, "Open a project."),
-            ("Save project as ...", "", tasks.save_as, "Copy the project; boxes without a project get one."),
-            ("", "", None, ""),
-            ("Import annotations ...", "Ctrl+Shift+I", tasks.import_annotations, "Add the boxes of a file."),
-            ("Export annotations ...", "Ctrl+Shift+E", tasks.export_annotations, "Write all boxes to a file."),
-            ("", "", None, ""),
-            ("Remove from project ...", "", self.remove_chosen, "The selected images; their files stay."),
-            ("Relink missing images ...", "", tasks.relink, "Find files again that were moved, by what they hold."),
-            (
-                "Recover boxes ...",
-                RECOVER_KEY,
-                tasks.recover,
-                "Those that earlier sessions have left without a name.",
-            ),
-        ):
-            if slot is None:
-                menu.addSeparator()
-                continue
-            action = QAction(text, self)
-            action.setToolTip(f"{tip} Key: {shown_key(key)}." if key else tip)
-            action.setShortcut(QKeySequence(key))
-            action.triggered.connect(slot)
-            menu.addAction(action)
-            # The keys of a menu that was never opened would not work.
-            self.addAction(action)
-        return menu
+        self.setMinimumSize(300, 340)
 
     def _connect(self) -> None:
         self.tasks.changed.connect(self.refresh)
@@ -179,7 +108,7 @@ class ProjectWidget(Dock):
         self.tasks.progressed.connect(self._on_progress)
         self.tasks.busy_changed.connect(self._busy_changed)
         self.tasks.recovered.connect(self._look_for_left)
-        self._look.finished.connect(self._show_left)
+        self._look.finished.connect(self.head.show_left)
         self.thumbnails.ready.connect(self.model.touch)
         self.list.opened.connect(self.open_entry)
         self.list.unfolded.connect(self._unfold)
@@ -286,26 +215,8 @@ class ProjectWidget(Dock):
         return image.project.planes(image) if layer is None else planes_now(image, box_layer(layer).table)
 
     def _show_state(self) -> None:
-        project, images = self.tasks.project, self.model.images
-        unnamed = project is not None and project.path.parent == autosave_folder()
-        name = "no project" if project is None else "boxes without a project" if unnamed else project.path.name
-        self.title.setText(f"<b>{escape(name)}</b>")
-        self.title.setToolTip("" if project is None else str(project.path))
-        self.save_button.setVisible(unnamed)
-        finished = sum(image.status == "finished" for image in images)
-        boxes = sum(n for image in images for states in image.counts.values() for n in states.values())
-        text = f"{len(images):,} images, {finished:,} finished, {boxes:,} boxes" if images else ""
-        if project is not None and project.read_only_reason:
-            text += f"<br><b>Read only:</b> {escape(project.read_only_reason)} Changes are not kept; save it as another one."
-        elif unnamed and images:
-            text += "<br>Kept on disk as you work; save it under a name to find it again."
-        say(self.summary, text)
-        empty = NO_PROJECT if project is None else NO_IMAGES if not images else ""
-        if images and not self.model.rowCount():
-            empty = NOTHING_FITS
-        say(self.empty, empty)
-        for each in (self.new_button, self.open_project_button):
-            each.setVisible(project is None)
+        images = self.model.images
+        self.head.show_project(self.tasks.project, images, any_fits=self.model.rowCount() > 0)
         for widget in (self.open_button, self.next_button, self.search, self.status_choice):
             widget.setEnabled(bool(images))
         problem = self._refused.problem() if self._refused is not None else None
@@ -396,8 +307,8 @@ class ProjectWidget(Dock):
 
     def _busy_changed(self, busy: bool) -> None:
         self.progress.begin() if busy else self.progress.hide()
-        self.cancel_button.setVisible(busy)
-        self.cancel_button.setEnabled(busy)
+        self.cancel_button.setVisible(busy and self.tasks.can_stop)
+        self.cancel_button.setEnabled(busy and self.tasks.can_stop)
         if busy:
             self._say("")
 
@@ -406,8 +317,3 @@ class ProjectWidget(Dock):
     def _look_for_left(self) -> None:
         if not self._look.busy:
             self._look.start(lambda on_event: Task(lambda _: left_behind(), on_event))
-
-    def _show_left(self, found: Any = ()) -> None:
-        boxes = sum(each.boxes for each in found)
-        say(self.left, f"{boxes:,} boxes of earlier sessions have no name yet." if found else "")
-        self.recover_button.setVisible(bool(found))
