@@ -11,7 +11,7 @@ import pytest
 import napari_localize
 from napari_localize.core.errors import UserError
 
-COMMANDS = ("predict", "train", "evaluate", "convert", "models", "doctor", "demo")
+COMMANDS = ("predict", "train", "evaluate", "measure", "convert", "project", "models", "doctor", "demo")
 
 
 def test_help_names_every_command(shell):
@@ -60,6 +60,10 @@ def test_version(shell):
             "2",
         ],
         ["evaluate", "--predictions", "a.json", "--annotations", "b.json"],
+        ["measure", "--output", "a.csv"],
+        ["measure", "--output", "a.csv", "--images", "."],
+        ["measure", "--output", "a.csv", "--project", "nowhere", "--images", "."],
+        ["measure", "--output", "a.txt", "--images", ".", "--annotations", "a.json"],
         ["convert", "a.json", "b.csv"],
         ["convert", "a.json", "b.unknown"],
         ["models", "info", "nowhere"],

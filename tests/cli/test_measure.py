@@ -6,6 +6,7 @@ import pytest
 import tifffile
 
 import napari_localize as nl
+from napari_localize.core.steps import Area
 
 BOXES = nl.Detections([[4, 4, 20, 20], [40, 30, 60, 50]], labels=[0, 1], class_names=("cell", "dot"))
 
@@ -121,3 +122,80 @@ def test_both_tables_in_one_file(measure, tmp_path):
     outcome = measure("--summary", tmp_path / "objects.csv")
     assert outcome.status == 2
     assert "a file of its own" in outcome.errors[0]
+
+
+def test_only_what_a_person_has_reviewed_is_counted(call, images, tmp_path):
+    path = tmp_path / "boxes.json"
+    planes = {"one.png": BOXES, "movie.tif#t=2": BOXES, "movie.tif#t=0": BOXES}
+    areas = {"movie.tif#t=2": [Area((), (0, 0, 30, 30), "reviewed")], "one.png": [Area((), (0, 0, 30, 30), "ignored")]}
+    nl.write_annotations(
+        path, nl.Annotations(planes, dict.fromkeys(planes, (64, 96)), reviewed=["one.png"], areas=areas)
+    )
+    arguments = ["--images", images, "--annotations", path, "--output", tmp_path / "o.csv", "--json"]
+    outcome = call("measure", *arguments)
+    assert outcome.status == 0, outcome.err
+    found = {
+        (plane["file"], plane["t"]): (plane["reviewed"], plane["area_px2"], plane["count"])
+        for plane in outcome.json["planes"]
+    }
+    assert found == {
+        ("one.png", None): ("plane", 64 * 96 - 900, 1),
+        ("movie.tif", 2): ("areas", 900, 1),
+        ("movie.tif", 0): ("nothing", 0, 0),
+    }
+    assert pd.read_csv(tmp_path / "o.csv")["counted"].tolist() == [False, True, True, False, False, False]
+
+
+def test_each_file_says_how_large_its_pixels_are(measure, images):
+    pixels = np.zeros((3, 64, 96), np.uint8)
+    tifffile.imwrite(
+        images / "movie.tif", pixels, imagej=True, resolution=(4, 4), metadata={"axes": "TYX", "unit": "um"}
+    )
+    sizes = [plane["pixel_size_um"] for plane in measure("--json").json["planes"]]
+    assert sizes[1:] == [0.25, 0.25]
+    assert sizes[0] is None or np.isnan(sizes[0])
+    given = measure("--json", "--overwrite", "--pixel-size", 2).json["planes"]
+    assert [plane["pixel_size_um"] for plane in given] == [2, 2, 2]
+    tifffile.imwrite(
+        images / "movie.tif", pixels, imagej=True, resolution=(4, 2), metadata={"axes": "TYX", "unit": "um"}
+    )
+    outcome = measure("--overwrite")
+    assert outcome.status == 0
+    assert "0.25 µm wide and 0.5 µm high" in outcome.err
+
+
+@pytest.fixture
+def project(images, tmp_path):
+    path = tmp_path / "study.localize"
+    with nl.open_project(path, create=True) as project:
+        project.add_images([images])
+        with project.edit("draw") as edit:
+            edit.add("one.png", BOXES)
+            edit.add("movie.tif#t=1", BOXES)
+            edit.finish("one.png")
+        project.set_area("movie.tif#t=1", (0, 0, 30, 30), "reviewed")
+    return path
+
+
+def test_a_project(call, project, tmp_path):
+    outcome = call("measure", "--project", project, "--output", tmp_path / "o.csv", "--json")
+    assert outcome.status == 0, outcome.err
+    assert {(plane["file"], plane["t"], plane["reviewed"], plane["count"]) for plane in outcome.json["planes"]} == {
+        ("one.png", None, "plane", 2),
+        ("movie.tif", 1, "areas", 1),
+    }
+
+
+def test_a_project_whose_image_has_gone(call, project, images, tmp_path):
+    (images / "one.png").unlink()
+    outcome = call("measure", "--project", project, "--output", tmp_path / "o.csv", "--json")
+    assert outcome.status == 2
+    assert "one.png is missing" in outcome.errors[0]
+    assert [plane["file"] for plane in outcome.json["planes"]] == ["movie.tif"]
+
+
+def test_a_project_without_boxes(call, images, tmp_path):
+    nl.open_project(tmp_path / "new.localize", create=True).close()
+    outcome = call("measure", "--project", tmp_path / "new.localize", "--output", tmp_path / "o.csv")
+    assert outcome.status == 2
+    assert "has no boxes yet" in outcome.errors[0]

@@ -1,6 +1,7 @@
 """Measure the objects in images and count them by area.
 
-Images and annotations are matched by name. Images without annotations are left out.
+Images and annotations are matched by name, or come from a project. Images without annotations are left out.
+Where planes or areas are marked as reviewed, only objects there are counted; none are in areas to be ignored.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from napari_localize.cli._files import check_output_file, find_inputs
 from napari_localize.cli._report import Progress, result, result_json, say
 from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
+from napari_localize.core.detections import STATES
 from napari_localize.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,11 +24,17 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command can be given."""
     add = parser.add_argument
-    add("--images", required=True, nargs="+", metavar="DIR|FILE", help="images, folders, patterns or zarr stores")
-    add("--annotations", required=True, metavar="FILE", help="their boxes, in any known format")
+    add("--images", nargs="+", metavar="DIR|FILE", help="images, folders, patterns or zarr stores")
+    add("--annotations", metavar="FILE", help="their boxes, in any known format")
+    add("--project", metavar="NAME.localize", help="a project with images and boxes, instead of both")
     add("--output", required=True, metavar="FILE.csv", help="the table of the objects")
     add("--summary", metavar="FILE.csv", help="the table of the planes: counts, areas, densities")
-    add("--pixel-size", type=float, metavar="UM", help="micrometres per pixel")
+    add(
+        "--pixel-size",
+        type=float,
+        metavar="UM",
+        help="micrometres per pixel, for all images; by default what the files say",
+    )
     add("--axes", metavar="TYX", help="what the axes of the images are; by default what the files say")
     add("--channel-names", metavar="A,B", help="names of the channels in the columns; ch0, ch1 ... by default")
     add("--overwrite", action="store_true", help="replace files that exist")
@@ -44,14 +52,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"both tables would be written to {outputs[0]}; give each a file of its own.")
     if args.pixel_size is not None and not 0 < args.pixel_size < float("inf"):
         raise UserError(f"the pixel size is {args.pixel_size}; it must be above 0, in micrometres.")
-    from napari_localize.api import read_annotations
     from napari_localize.measurements import tables
 
-    annotations = read_annotations(args.annotations)
-    for note in annotations.notes:
-        say(f"{args.annotations}: {note}")
-    images, failed = find_inputs(args.images)
-    files = _files_of(annotations, images)
+    annotations, images, failed = _given(args)
+    files = _files_of(annotations, images) if images else {}
     measured: list[MeasuredPlane] = []
     with Progress(len(files), "images") as progress:
         for number, (name, planes) in enumerate(files.items()):
@@ -82,6 +86,56 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     return 2 if failed else 0
+
+
+def _given(args: argparse.Namespace) -> tuple[Annotations, dict[str, Path], dict[str, str]]:
+    """Return the boxes, the images by name, and why some cannot be used."""
+    if args.project is not None:
+        if args.images or args.annotations:
+            raise UserError(
+                "a project has its own images and boxes; give either --project, or --images and --annotations."
+            )
+        return _of_project(args.project)
+    if not (args.images and args.annotations):
+        raise UserError("there is nothing to measure; give --images and --annotations, or --project.")
+    from napari_localize.api import read_annotations
+
+    annotations = read_annotations(args.annotations)
+    for note in annotations.notes:
+        say(f"{args.annotations}: {note}")
+    return annotations, *find_inputs(args.images)
+
+
+def _of_project(path: str) -> tuple[Annotations, dict[str, Path], dict[str, str]]:
+    from napari_localize.project import open_project
+
+    images: dict[str, Path] = {}
+    failed: dict[str, str] = {}
+    planes, sizes, reviewed, areas = {}, {}, [], {}
+    with open_project(path) as project:
+        classes = tuple(project.classes)
+        for image in project.images():
+            if image.status == "untouched":
+                continue
+            try:
+                images[image.name] = image.file()
+            except UserError as error:
+                failed[image.name] = str(error)
+                continue
+            loaded = image.load()
+            table = loaded.table()
+            marked = {area.plane for area in loaded.areas}
+            for index in sorted({*table.planes(), *loaded.finished, *marked}):
+                name = image.plane_name(index)
+                planes[name] = table.detections(index, STATES)
+                areas[name] = [area for area in loaded.areas if area.plane == index]
+                reviewed += [name] if index in loaded.finished else []
+                known = dict(zip(image.axes, image.shape, strict=True))
+                if known:
+                    sizes[name] = (known["Y"], known["X"])
+    if not planes and not failed:
+        raise UserError(f"the project {path} has no boxes yet; localize its images first, or import boxes.")
+    return Annotations(planes, sizes, classes or None, reviewed=reviewed, areas=areas), images, failed
 
 
 def _files_of(annotations: Annotations, images: dict[str, Path]) -> dict[str, dict[tuple[tuple[str, int], ...], str]]:
@@ -135,6 +189,11 @@ def _measure(
     image = open_image(path, args.axes)
     for note in image.notes:
         say(note)
+    size = args.pixel_size
+    if size is None:
+        size = image.pixel_size
+        if image.pixel_size_note:
+            say(image.pixel_size_note)
     of_file = {tuple(sorted(position.items())): (position, plane) for position, plane in image.planes()}
     measured = []
     for key, wanted in planes.items():
@@ -146,10 +205,10 @@ def _measure(
             raise UserError(f"{wanted!r} is not a plane of {name}, whose last one is {last!r}; mend the annotations.")
         position, plane = of_file[key]
         height, width = plane.shape[:2]
-        size = annotations.sizes.get(wanted)
-        if size is not None and tuple(size) != (height, width):
+        annotated = annotations.sizes.get(wanted)
+        if annotated is not None and tuple(annotated) != (height, width):
             raise UserError(
-                f"the boxes of {wanted!r} are of an image of {size[1]} x {size[0]} pixels, but {name} has "
+                f"the boxes of {wanted!r} are of an image of {annotated[1]} x {annotated[0]} pixels, but {name} has "
                 f"{width} x {height}; give the image that was annotated."
             )
         measured.append(
@@ -157,8 +216,10 @@ def _measure(
                 plane,
                 annotations[wanted],
                 place={"file": name, **position},
-                pixel_size=args.pixel_size,
+                pixel_size=size,
                 channel_names=names,
+                known=annotations.known(wanted),
+                marked=annotations.says_what_is_known,
             )
         )
     return measured
