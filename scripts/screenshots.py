@@ -1,7 +1,8 @@
 """Take the pictures of README and guide from the running program: docs/images/*.png.
 
 Run it with a screen, or as ``scripts/with-screen.sh .venv/bin/python scripts/screenshots.py``. It goes through the
-loop on the nuclei sample as a person would: localize, correct, train. Nothing of whoever runs it is read or changed.
+loop on the nuclei sample as a person would: localize, correct, train; and it opens a project. Nothing of whoever runs
+it is read or changed.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         from napari_localize.models.registry import STORE_VARIABLE
+        from napari_localize.project.folder import DATA_VARIABLE
 
-        os.environ[STORE_VARIABLE] = home
+        os.environ[STORE_VARIABLE] = os.environ[DATA_VARIABLE] = home
         os.environ["NAPARI_CONFIG"] = str(Path(home, "napari.yaml"))
         take_pictures(args.seconds, home)
 
@@ -66,7 +68,31 @@ def take_pictures(seconds: int, home: str) -> None:
     wait(lambda: not loop.retrain.busy, "the new model")
     viewer.reset_view()
     picture(viewer, "retrain")
+    viewer.window.remove_dock_widget(loop)
+    take_project_picture(viewer, Path(home))
     viewer.close()
+
+
+def take_project_picture(viewer: Any, home: Path) -> None:
+    """Show a project of the samples in which some planes are finished."""
+    from napari_localize.core.samples import ANNOTATIONS, sample_folder
+    from napari_localize.plugin.demo import wait
+    from napari_localize.project import open_project
+
+    with open_project(home / "growth", create=True) as project:
+        project.add_images([sample_folder()])
+        project.import_annotations(sample_folder() / ANNOTATIONS)
+        with project.edit("finish") as edit:
+            for plane in ("nuclei.tif", "bacteria.tif#t=0", "bacteria.tif#t=1", "bacteria.tif#t=2"):
+                edit.finish(plane)
+    viewer.layers.clear()
+    _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Project")
+    dock.tasks.open_path(home / "growth.localize")
+    dock.next_unfinished()
+    dock.list.unfolded.emit(dock.current.image, True)
+    entries = [dock.model.entry(row) for row in range(dock.model.rowCount())]
+    wait(lambda: all(dock.thumbnails.get(entry) is not None for entry in entries), "the small pictures")
+    picture(viewer, "project")
 
 
 def correct(boxes: Any, review: Any, pixels: Any) -> None:
