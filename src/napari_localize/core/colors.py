@@ -38,7 +38,7 @@ STATE_FACES: Mapping[str, tuple[float, float, float, float]] = {
 }
 """Fill of a box by state, RGBA: a guess of a model is empty, what a person has looked at is tinted."""
 
-STATE_WIDTHS: Mapping[str, float] = {"proposed": 1.0, "accepted": 1.0, "edited": 2.0, "added": 2.0, "rejected": 0.5}
+STATE_WIDTHS: Mapping[str, float] = {"proposed": 1.0, "accepted": 1.0, "edited": 2.0, "added": 2.0, "rejected": 0.75}
 """Width of a box's edge by state, beside that of a guess: what a person has drawn or corrected stands out in any colour.
 """
 

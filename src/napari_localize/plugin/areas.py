@@ -285,14 +285,12 @@ class AreaPen:
         self.stop()
 
     def _on_left(self) -> None:
-        # Deferred like what is drawn: napari is in the middle of something.
         if self._layers.selection.active is not self._layer:
             self._soon()
 
     def _soon(self) -> None:
-        if self._timer is None:
-            self._take()
-        else:
+        # Never at once: napari is in the middle of something. Without a window nobody draws.
+        if self._timer is not None:
             self._timer.start(_WAIT_MS)
 
     def _take(self) -> None:

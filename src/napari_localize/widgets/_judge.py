@@ -115,17 +115,17 @@ def _dot(colors: Mapping[str, str], label: str) -> str:
 
 
 class StateBar(QWidget):
-    """Which boxes are shown, by what a person has done to them."""
+    """Which boxes are shown, by what a person has done to them, and how many there are."""
 
     changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.guesses = _check("guesses", "Boxes of a model that nobody has judged yet.", "H")
-        self.accepted = _check("accepted", "Boxes of a model that a person has accepted.", "Shift+H")
-        self.corrected = _check("corrected", "Boxes that a person has changed or drawn.", "G")
+        self.guesses = _check("guesses", "boxes of a model that nobody has judged yet.", "H")
+        self.accepted = _check("accepted", "boxes of a model that a person has accepted.", "Shift+H")
+        self.corrected = _check("corrected", "boxes that a person has changed or drawn.", "G")
         self.rejected = _check(
-            "rejected", "Boxes that a person has rejected; select one and accept it to bring it back.", "Shift+G"
+            "rejected", "boxes that a person has rejected; select one and accept it to bring it back.", "Shift+G"
         )
         self._boxes: tuple[tuple[QCheckBox, tuple[str, ...]], ...] = (
             (self.guesses, ("proposed",)),
@@ -133,16 +133,15 @@ class StateBar(QWidget):
             (self.corrected, ("edited", "added")),
             (self.rejected, ("rejected",)),
         )
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.addWidget(QLabel("Show"), 0, 0)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
         self._texts = [box.text() for box, _ in self._boxes]
-        for number, (box, states) in enumerate(self._boxes):
+        for box, states in self._boxes:
             box.setIcon(state_icon(states[0]))
             box.toggled.connect(self.changed)
-            grid.addWidget(box, number // 2, 1 + number % 2)
-        grid.setColumnStretch(1, 1)
-        grid.setColumnStretch(2, 1)
+            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            column.addWidget(box)
 
     @property
     def shown(self) -> frozenset[str]:
@@ -159,9 +158,7 @@ class StateBar(QWidget):
     def show_counts(self, counts: Mapping[str, int]) -> None:
         """Say how many boxes there are in each state."""
         for text, (box, states) in zip(self._texts, self._boxes, strict=True):
-            word, key = text.split("   ")
-            number = sum(counts.get(state, 0) for state in states)
-            box.setText(f"{number:,} {word}   {key}")
+            box.setText(f"{sum(counts.get(state, 0) for state in states):,} {text}")
 
     def toggle_guesses(self) -> None:
         """Show or hide guesses."""
@@ -207,7 +204,7 @@ def state_icon(state: str) -> QIcon:
 
 def _check(text: str, tooltip: str, key: str) -> QCheckBox:
     box = QCheckBox(f"{text}   {key.replace('Shift+', '⇧')}")
-    box.setToolTip(f"{tooltip} Key: {key}.")
+    box.setToolTip(f"Show {tooltip} Key: {key}.")
     return box
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 from app_model.types import KeyCode, KeyMod
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QMenu, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QMenu, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_localize.widgets._memory import remember, remembered_number
-from napari_localize.widgets._parts import row
+from napari_localize.widgets._parts import SPACING, row
 
 IN_VIEW, ON_PLANE, ABOVE, BELOW = "in view", "on this plane", "above", "below"
 
@@ -38,7 +38,6 @@ class ManyBar(QWidget):
         self.score = QDoubleSpinBox()
         self.score.setRange(0.0, 1.0)
         self.score.setSingleStep(0.05)
-        self.score.setPrefix("score ")
         self.score.setValue(remembered_number("judge score", 0.8))
         self.score.setToolTip("The score at which the two menus part the guesses of this plane.")
         self.score.valueChanged.connect(self._remember)
@@ -46,7 +45,9 @@ class ManyBar(QWidget):
         self.reject = self._menu_button("reject", "Reject many guesses at once; one step back undoes it.")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(row(self.accept, self.reject, self.score))
+        column.setSpacing(SPACING)
+        column.addLayout(row(self.accept, self.reject))
+        column.addLayout(row(QLabel("Score in the menus"), self.score, stretch=1))
 
     def allow(self, guesses: int) -> None:
         """Allow it where there are guesses."""
@@ -100,7 +101,7 @@ class ManyBar(QWidget):
         return f"{marks[which]} {self.score.value():.2f}" if which in marks else which
 
     def _menu_button(self, verb: str, tooltip: str) -> QPushButton:
-        widget = QPushButton(f"{verb.capitalize()} ... ")
+        widget = QPushButton(f"{verb.capitalize()} many ")
         widget.setToolTip(tooltip)
         widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         menu = QMenu(widget)
