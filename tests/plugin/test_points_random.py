@@ -226,6 +226,7 @@ class EditsOfMany(Edits):
         self.folder = tempfile.TemporaryDirectory()
         self.project = open_project(f"{self.folder.name}/test", create=True)
         self.entry = self.project.add_array("image", (*planes, SIDE, SIDE), "TYX"[-2 - len(planes) :])
+        self.entry.set_point_size(SIZE)
         super().begin(planes, number, seed)
         self.boxes.keep(self.entry.journal())
         self.now = self.snapshot()
@@ -252,6 +253,9 @@ class EditsOfMany(Edits):
         assert dict(loaded.rows.items()) == boxes
         assert loaded.finished == finished
         table = loaded.table()
+        assert table.point_size == SIZE
+        with self.project.database.reading() as connection:
+            assert connection.execute("SELECT COUNT(*) FROM boxes WHERE kind = 0").fetchone() == (0,)
         for before in reversed(self.past):
             assert table.undo() is not None
             assert dict(table.boxes) == before[0]

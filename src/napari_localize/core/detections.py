@@ -180,7 +180,7 @@ class Detections:
         labels = table[self.labels] if len(self) else self.labels
         return replace(self, labels=labels, class_names=names)
 
-    def clip(self, height: int, width: int) -> Detections:
+    def clip(self, height: float, width: float) -> Detections:
         """Cut the boxes at the borders of an image; boxes wholly outside are left out."""
         limit = np.array([width, height, width, height], np.float32)
         boxes = np.clip(self.boxes, 0, limit)

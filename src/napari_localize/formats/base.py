@@ -10,7 +10,8 @@ from napari_localize.core.annotations import Annotations
 
 EVERYTHING = frozenset({"scores", "ids", "origins", "states", "rejected", "reviewed", "sizes", "empty", "classes"})
 """What a file may hold beside boxes with a class: columns of the boxes, boxes that a person has rejected, which planes
-are reviewed, their sizes, planes without boxes, and classes without boxes. Only some have ``areas`` beside that."""
+are reviewed, their sizes, planes without boxes, and classes without boxes. Only some have ``areas`` or ``points``
+beside that."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,9 @@ Beyond the standard, an annotation may have ``score`` (absent: made by a person)
 in the file), an image of a stack has ``"plane": {"t": 3}``, and one that a person has finished ``"reviewed": true``; ``"reviewed_areas"`` and
 ``"ignored_areas"`` of an image are lists of rectangles ``[x, y, width, height]``.
 Annotations that are only ``keypoints`` get the box around their visible points, or a square of a nominal size
-around a single one. Regions with ``iscrowd`` are not single objects and are left out. Lists of results, which name
-neither images nor classes, are read with the data set that they belong to.
+around a single one. Points are written with one keypoint at the centre of their box. Regions with ``iscrowd`` are not
+single objects and are left out. Lists of results, which name neither images nor classes, are read with the data set
+that they belong to.
 """
 
 from __future__ import annotations
@@ -105,8 +106,12 @@ def write(path: Path, data: Annotations) -> list[str]:
             if origin:
                 row["origin"] = origin
             row["state"] = state
+            if data.points:
+                x, y, width, height = bbox
+                row.update(keypoints=[round(x + width / 2, 4), round(y + height / 2, 4), 2], num_keypoints=1)
             lines.append(json.dumps(row))
-    categories = [json.dumps({"id": n, "name": name}) for n, name in enumerate(data.class_names, start=1)]
+    keypoints = {"keypoints": ["center"], "skeleton": []} if data.points else {}
+    categories = [json.dumps({"id": n, "name": name, **keypoints}) for n, name in enumerate(data.class_names, start=1)]
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write('{"info": {"description": "Boxes by napari-localize"},\n"licenses": [],\n')
         for key, items in (("images", images), ("categories", categories), ("annotations", lines)):
@@ -122,7 +127,7 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    holds=EVERYTHING | {"areas"},
+    holds=EVERYTHING | {"areas", "points"},
 )
 
 
@@ -134,6 +139,7 @@ def _annotations(
     table, left_out = BoxTable(), Counter[str]()
     notes: list[str] = []
     points: set[int] = set()
+    only_points = True
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             left_out["they are not JSON objects"] += 1
@@ -157,6 +163,7 @@ def _annotations(
             )
         if "keypoints" in row and box[:2] == box[2:]:
             points.add(len(table.box))
+        only_points &= _is_point(row, box)
         table.add(
             plane,
             box,
@@ -169,6 +176,7 @@ def _annotations(
     for reason, count in left_out.items():
         note(notes, f"Boxes left out because {reason}", count)
     square_points(table, points, point_size, notes)
+    table.points = only_points and bool(table.box)
     result = assemble(table, names, class_names, sizes, notes)
     done = {_key(image["id"]) for image in _list(head, "images", data_set) if image.get("reviewed") is True}
     result.reviewed = frozenset(names[images[key]] for key in done)
@@ -252,6 +260,14 @@ def _box(row: dict[str, Any]) -> tuple[float, float, float, float] | None:
         return (min(xs), min(ys), max(xs), max(ys))
     x, y = sum(xs) / len(xs), sum(ys) / len(ys)
     return (x, y, x, y)
+
+
+def _is_point(row: dict[str, Any], box: tuple[float, float, float, float]) -> bool:
+    """Whether an object is a single keypoint, in the middle of its box."""
+    keypoints = row.get("keypoints")
+    if type(keypoints) is not list or len(keypoints) != 3 or not _are_numbers(keypoints) or keypoints[2] <= 0:
+        return False
+    return all(abs((low + high) / 2 - at) < 0.5 for low, high, at in zip(box[:2], box[2:], keypoints, strict=False))
 
 
 def _list(content: dict[str, Any], key: str, path: Path) -> list[Any]:

@@ -3,8 +3,9 @@
 Columns: ``file``, one for each stack axis in use such as ``t`` and ``z``, ``class``, ``score`` (empty: made by
 a person), ``x0``, ``y0``, ``x1``, ``y1`` in pixels, ``id``, ``origin``, ``state``. Only the four coordinates must be
 there when reading. A plane without boxes is a row with nothing but its file and position, so that an empty image
-is not the same as an image that nobody has looked at. Classes without boxes are not kept. Semicolons or tabs
-between the cells are read as well, and decimal commas with them.
+is not the same as an image that nobody has looked at. A column ``kind`` says ``point`` where all boxes stand for
+points. Classes without boxes are not kept. Semicolons or tabs between the cells are read as well, and decimal commas
+with them.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def read(path: Path, options: ReadOptions) -> Annotations:
             origin=origins[row],
             state=states[row],
         )
+    table.points = bool(table.box) and set(filter(None, cells.texts("kind"))) == {"point"}
     return assemble(table, list(planes), list(classes), {}, [])
 
 
@@ -73,12 +75,13 @@ def write(path: Path, data: Annotations) -> list[str]:
     axes = _order_of_axes([position for _, position in places.values()])
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", *axes, *_COLUMNS])
+        kind = ["point"] if data.points else []
+        writer.writerow(["file", *axes, *_COLUMNS, *(["kind"] if kind else [])])
         for name, part in data.items():
             file_name, position = places[name]
             start = [file_name, *(position.get(axis, "") for axis in axes)]
             if not len(part):
-                writer.writerow([*start, *[""] * len(_COLUMNS)])
+                writer.writerow([*start, *[""] * (len(_COLUMNS) + len(kind))])
                 continue
             columns = zip(
                 [data.class_names[label] for label in part.labels.tolist()],
@@ -89,7 +92,7 @@ def write(path: Path, data: Annotations) -> list[str]:
                 part.states.tolist(),
                 strict=True,
             )
-            writer.writerows([*start, *row] for row in columns)
+            writer.writerows([*start, *row, *kind] for row in columns)
     return []
 
 
@@ -100,7 +103,7 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    holds=EVERYTHING - {"reviewed", "sizes", "classes"},
+    holds=EVERYTHING - {"reviewed", "sizes", "classes"} | {"points"},
 )
 
 

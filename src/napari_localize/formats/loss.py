@@ -24,6 +24,12 @@ def without_loss(entry: Format, data: Annotations) -> tuple[Annotations, list[st
             sum(int(rows.sum()) for rows in rejected.values()),
         )
         planes = {name: part[~rejected[name]] if rejected[name].any() else part for name, part in planes.items()}
+    points = data.points
+    if points and "points" not in entry.holds:
+        notes.append(f"{entry.title} has no place for points; they are boxes of their nominal size now.")
+        sizes = {name: data.sizes.get(name, (np.inf, np.inf)) for name in planes}
+        planes = {name: part.clip(*sizes[name]) for name, part in planes.items()}
+        points = False
     parts = planes.values()
     lost = {
         "scores": any(not np.isnan(part.scores).all() for part in parts),
@@ -45,4 +51,5 @@ def without_loss(entry: Format, data: Annotations) -> tuple[Annotations, list[st
     if missing:
         listed = " and ".join([", ".join(missing[:-1]), missing[-1]] if len(missing) > 1 else missing)
         notes.append(f"{entry.title} has no place for {listed}.")
-    return Annotations(planes, data.sizes, data.class_names, reviewed=data.reviewed, areas=data.areas), notes
+    kept = Annotations(planes, data.sizes, data.class_names, reviewed=data.reviewed, areas=data.areas, points=points)
+    return kept, notes

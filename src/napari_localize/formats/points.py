@@ -31,6 +31,7 @@ def square_points(table: BoxTable, points: Collection[int], side: float | None, 
     """
     if not points:
         return
+    table.points = len(points) == len(table.box)
     if side is None:
         by_plane: dict[int, list[tuple[float, float]]] = {}
         for row in points:

@@ -39,6 +39,8 @@ class BoxTable:
     origin: list[str] = field(default_factory=list)
     state: list[str] = field(default_factory=list)
     """Empty where the file has none."""
+    points: bool = False
+    """Whether all of them are points: only the centres of the boxes count."""
 
     def add(
         self,
@@ -72,12 +74,12 @@ def assemble(
 
     Boxes are cut at the borders of images whose size is known, and at 0. Boxes that are not finite,
     without area or wholly outside are left out. Scores are cut to 0 to 1. Ids that are missing or that
-    a plane has twice are given anew.
+    a plane has twice are given anew. Boxes that stand for points are not cut, so that the centre stays.
     """
     names = tuple(class_names) or ("object",)
     boxes = np.array(table.box, np.float64).reshape(-1, 4)
     plane = np.array(table.plane, np.int64)
-    boxes, keep = _sound_boxes(boxes, plane, [sizes.get(name) for name in planes], notes)
+    boxes, keep = _sound_boxes(boxes, plane, [sizes.get(name) for name in planes], notes, table.points)
     scores = np.array(table.score, np.float64)
     odd = (scores < 0) | (scores > 1)
     note(notes, "Boxes whose score was outside 0 to 1 and is now the nearer end", odd & keep)
@@ -103,7 +105,7 @@ def assemble(
     for name, start, stop in zip(planes, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         rows = {column: values[start:stop] for column, values in columns.items()}
         parts[name] = Detections(**rows, class_names=names)
-    return Annotations(parts, sizes, names, notes)
+    return Annotations(parts, sizes, names, notes, points=table.points)
 
 
 def box_id(value: Any) -> int:
@@ -142,6 +144,7 @@ def _sound_boxes(
     plane: NDArray[np.int64],
     sizes: Sequence[tuple[int, int] | None],
     notes: list[str],
+    points: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     finite: NDArray[np.bool_] = np.asarray((np.abs(boxes) <= _FARTHEST).all(axis=1))
     note(notes, "Boxes left out because a coordinate is not a number or is beyond all images", ~finite)
@@ -151,6 +154,11 @@ def _sound_boxes(
     limits = np.array([(np.inf, np.inf) if size is None else (size[1], size[0]) for size in sizes]).reshape(-1, 2)
     limit = np.tile(limits[plane], 2) if len(plane) else boxes
     cut = np.clip(boxes, 0, limit)
+    if points:
+        middle = np.tile((boxes[:, :2] + boxes[:, 2:]) / 2, 2)
+        outside = finite & ~flat & ((middle < 0) | (middle > limit)).any(axis=1)
+        note(notes, "Points left out because they lie outside their image", outside)
+        return boxes, finite & ~flat & ~outside
     outside = finite & ~flat & _without_area(cut)
     note(notes, "Boxes left out because they lie wholly outside their image", outside)
     keep = finite & ~flat & ~outside

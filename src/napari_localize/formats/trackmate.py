@@ -50,13 +50,14 @@ def read(path: Path, options: ReadOptions) -> Annotations:
         found = root.iterfind("Model/AllSpots/SpotsInFrame")
         numbers = sorted({_whole(_number(frame.attrib, "frame", 0)) for frame in found}) if moving else [0]
         planes = {plane_name(file, {"t": n} if moving else {}): index for index, n in enumerate(numbers)}
-    notes, table = list[str](), BoxTable()
+    notes, table = list[str](), BoxTable(points=bool(visible))
     for spot, quality in zip(visible, qualities.tolist(), strict=True):
         position = {"t": _whole(_number(spot.attrib, "FRAME", 0))} if moving else {}
         if slices > 1:
             position["z"] = min(_whole(_number(spot.attrib, "POSITION_Z", 0) / step_z), int(min(slices, 1e6)) - 1)
         name = plane_name(file, position)
-        x0, y0, x1, y1 = _box(spot)
+        x0, y0, x1, y1 = outline = _box(spot)
+        table.points &= outline == _circle(spot)
         # TrackMate counts from the middle of the first pixel.
         box = (x0 / step_x + 0.5, y0 / step_y + 0.5, x1 / step_x + 0.5, y1 / step_y + 0.5)
         score = quality if are_scores and quality >= 0 else math.nan
@@ -71,15 +72,20 @@ FORMAT = Format(name="trackmate", title="TrackMate", sniff=sniff, read=read)
 
 def _box(spot: Element) -> tuple[float, float, float, float]:
     """Return the box in units of the image; outlines are given relative to the middle of the spot."""
-    x, y, radius = (_number(spot.attrib, key) for key in ("POSITION_X", "POSITION_Y", "RADIUS"))
+    x, y = (_number(spot.attrib, key) for key in ("POSITION_X", "POSITION_Y"))
     try:
         outline = np.array((spot.text or "").split(), np.float64)
     except ValueError:
         outline = np.zeros(0)
     if len(outline) < 6 or len(outline) % 2 or not spot.get("ROI_N_POINTS"):
-        return (x - radius, y - radius, x + radius, y + radius)
+        return _circle(spot)
     xs, ys = outline[::2] + x, outline[1::2] + y
     return (float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max()))
+
+
+def _circle(spot: Element) -> tuple[float, float, float, float]:
+    x, y, radius = (_number(spot.attrib, key) for key in ("POSITION_X", "POSITION_Y", "RADIUS"))
+    return (x - radius, y - radius, x + radius, y + radius)
 
 
 def _number(attributes: dict[str, str], key: str, default: float = math.nan) -> float:

@@ -12,8 +12,10 @@ import numpy as np
 from napari_localize.core.annotations import Annotations, split_plane_name
 from napari_localize.core.boxes import BoxRows
 from napari_localize.core.detections import STATES, Detections
+from napari_localize.core.points import typical_size
 from napari_localize.project.files import stored_path
 from napari_localize.project.places import detections_at, find_place, rows_at
+from napari_localize.project.points import point_size_of, set_point_size
 
 if TYPE_CHECKING:
     from napari_localize.project.project import Project
@@ -38,8 +40,10 @@ def annotations_of(project: Project, states: Iterable[str] = STATES) -> Annotati
             sizes[plane.name] = (known["Y"], known["X"])
     with project.database.reading() as connection:
         found = {plane.name: detections_at(connection, find_place(connection, plane), states) for plane in planes}
+        points = [point_size_of(connection, key) for key in {plane.image.id for plane in planes}]
     reviewed = [plane.name for plane in planes if plane.status == "finished"]
-    return Annotations(found, sizes, tuple(project.classes) or None, reviewed=reviewed)
+    all_points = bool(points) and None not in points
+    return Annotations(found, sizes, tuple(project.classes) or None, reviewed=reviewed, points=all_points)
 
 
 def import_annotations(project: Project, path: Path) -> list[str]:
@@ -50,6 +54,11 @@ def import_annotations(project: Project, path: Path) -> list[str]:
     notes = list(data.notes)
     with project.edit(f"import {path.name}") as edit, project.database.transaction() as connection:
         names = _images(project, data, path.parent, notes)
+        if data.points:
+            # An image that has boxes already gets its points as more of them.
+            empty = {image.id for image in project.images() if image.name in names.values() and not image.counts}
+            for key in empty:
+                set_point_size(connection, key, typical_size(data.values()))
         known = 0
         for name, found in data.items():
             file_name, _ = split_plane_name(name)

@@ -17,6 +17,7 @@ from napari_localize.core.table import BoxTable
 from napari_localize.project.files import fingerprint, found_path, measure
 from napari_localize.project.journal import areas_of, finished_of, history
 from napari_localize.project.names import classes_of
+from napari_localize.project.points import point_size_of, set_point_size
 from napari_localize.project.rows import rows_of_image
 from napari_localize.project.writer import BackgroundJournal, DirectJournal, OnError, OnSaved
 
@@ -45,6 +46,8 @@ class LoadedImage:
         The recent steps, which can be undone and redone.
     warning : str or None
         A sentence when the file has gone or has changed since the boxes were made.
+    point_size : float or None
+        Where the objects are points: the side in pixels of the boxes that stand for them.
     """
 
     rows: BoxRows
@@ -53,10 +56,11 @@ class LoadedImage:
     areas: Areas
     history: History
     warning: str | None
+    point_size: float | None = None
 
     def table(self, journal: Journal | None = None) -> BoxTable:
         """Return all of it as a table to work with, whose changes go to a journal; see `ProjectImage.journal`."""
-        table = BoxTable(dict(self.classes), self.finished, self.areas)
+        table = BoxTable(dict(self.classes), self.finished, self.areas, self.point_size)
         table.load(self.rows)
         table.history, table.journal = self.history, journal
         return table
@@ -132,7 +136,26 @@ class ProjectImage:
                 areas_of(connection, self.id),
                 history(connection, self.id),
                 self.problem(),
+                point_size_of(connection, self.id),
             )
+
+    @property
+    def point_size(self) -> float | None:
+        """Where the objects are points: the side in pixels of the boxes that stand for them; None for boxes."""
+        with self.project.database.reading() as connection:
+            return point_size_of(connection, self.id)
+
+    def set_point_size(self, size: float | None) -> None:
+        """Say that the objects are points of a nominal size in pixels, or boxes; these stay as they are.
+
+        Raises
+        ------
+        UserError
+            When the project cannot be written.
+        """
+        self.project.settle(self.id)
+        with self.project.database.transaction() as connection:
+            set_point_size(connection, self.id, size)
 
     def history(self) -> History:
         """Return the recent steps as they are now; after many an undo these are older ones than `load` gave.

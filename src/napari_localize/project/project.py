@@ -200,6 +200,7 @@ class Project(Store):
                 f"DELETE FROM summary WHERE plane IN {mine}",
                 "DELETE FROM planes WHERE image = ?",
                 "DELETE FROM journal WHERE image = ?",
+                "DELETE FROM meta WHERE key = 'point_size:' || ?",
                 "DELETE FROM images WHERE id = ?",
             ):
                 connection.execute(statement, (image.id,))

@@ -16,6 +16,7 @@ from napari_localize.core.boxes import BoxRows, PlaneIndex
 from napari_localize.core.errors import UserError
 from napari_localize.project.codec import check_rows, trimmed
 from napari_localize.project.names import REPAIR, class_ids, origin_ids, plane_ids, position_of
+from napari_localize.project.points import point_size_of
 
 T = TypeVar("T")
 
@@ -23,10 +24,10 @@ T = TypeVar("T")
 _SELECT = """SELECT id, x0, y0, x1, y1, score, (plane << 40) | (class << 20) | (origin << 4) | state
     FROM boxes WHERE """
 
-_UPSERT = """INSERT INTO boxes (id, plane, x0, y0, x1, y1, class, score, origin, state)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET plane = excluded.plane, x0 = excluded.x0,
+_UPSERT = """INSERT INTO boxes (id, plane, x0, y0, x1, y1, class, score, origin, state, kind)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET plane = excluded.plane, x0 = excluded.x0,
     y0 = excluded.y0, x1 = excluded.x1, y1 = excluded.y1, class = excluded.class, score = excluded.score,
-    origin = excluded.origin, state = excluded.state"""
+    origin = excluded.origin, state = excluded.state, kind = excluded.kind"""
 
 
 def rows_of_image(connection: sqlite3.Connection, image: int) -> BoxRows:
@@ -150,6 +151,7 @@ def write_rows(
             scores.tolist(),
             origins.tolist(),
             put.states.tolist(),
+            [int(point_size_of(connection, image) is not None)] * len(put),
             strict=True,
         ),
     )
