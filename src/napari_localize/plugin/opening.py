@@ -119,8 +119,12 @@ def reload(viewer: Any, project: Project) -> None:
         When they cannot be read.
     """
     keeper = keeper_of(viewer)
+    opened = open_images(viewer, project)
+    for layer, _ in opened:
+        # What was done last has yet to be found out.
+        box_layer(layer).reconcile()
     known = {image.id: image for image in project.images()}
-    for layer, image in open_images(viewer, project):
+    for layer, image in opened:
         if image.id in known:
             keeper.show(known[image.id], layer)
 
@@ -265,6 +269,5 @@ def _remove(viewer: Any, layer: Layer) -> None:
     if layer not in viewer.layers:
         return
     if is_box_layer(layer):
-        # What was done last has yet to be found out.
         box_layer(layer).reconcile()
     viewer.layers.remove(layer)

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QImage, QPixmap
 
 from napari_localize.project import ProjectImage
@@ -160,5 +160,8 @@ def thumbnail(entry: Entry) -> np.ndarray[Any, Any] | None:
 def _pixmap(pixels: np.ndarray[Any, Any]) -> QPixmap:
     height, width = pixels.shape[:2]
     kind = QImage.Format.Format_RGB888 if pixels.ndim == 3 else QImage.Format.Format_Grayscale8
-    # The copy does not need the bytes of the array any more.
-    return QPixmap.fromImage(QImage(pixels.tobytes(), width, height, pixels.strides[0], kind).copy())
+    # The scaled copy does not need the bytes of the array any more.
+    image = QImage(pixels.tobytes(), width, height, pixels.strides[0], kind)
+    return QPixmap.fromImage(
+        image.scaled(SIDE, SIDE, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation).copy()
+    )
