@@ -173,6 +173,10 @@ def test_what_a_layer_says_is_what_the_project_says(viewer, project):
     image = project.image("movie.tif")
     assert image_now(movie, boxes.table) == image
     assert planes_now(image, boxes.table) == project.planes(image)
+    boxes.set_filter(0.9)
+    assert image_now(movie, boxes.table).counts == {"object": {"added": 2}}
+    assert planes_now(image, boxes.table)[1].status == "predicted"
+    boxes.set_filter()
     boxes.unfinish((3,))
     for plane in range(4):
         boxes.finish((plane,))

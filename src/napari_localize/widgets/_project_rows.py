@@ -75,9 +75,9 @@ class EntryDelegate(QStyledItemDelegate):
             place = self._word(painter, place, f"▲ file {wrong}", _PROBLEM)
         place = self._word(painter, place, f"{MARKS[entry.status]} {_short_status(entry)}", _STATUS[entry.status])
         for name, approved, guesses in class_counts(entry.counts):
-            guessed = f" +{guesses:,}?" if guesses else ""
+            numbers = " +".join([f"{approved:,}"] * bool(approved) + [f"{guesses:,}?"] * bool(guesses))
             place = self._word(painter, place, "■", self.colors.get(name, "#FFFFFF"), gap=3)
-            place = self._word(painter, place, f"{name} {approved:,}{guessed}", None, option, chosen)
+            place = self._word(painter, place, f"{name} {numbers}", None, option, chosen)
 
     def _word(
         self,
