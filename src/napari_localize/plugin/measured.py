@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import COLUMNS
-from napari_localize.plugin.measuring import Measured
 from napari_localize.plugin.mirror import in_use
 from napari_localize.plugin.timer import single_shot
 
 if TYPE_CHECKING:
     from napari.layers import Points, Shapes
     from numpy.typing import NDArray
+
+    from napari_localize.core.boxes import PlaneIndex
+    from napari_localize.core.detections import Detections
+    from napari_localize.measurements import Measurements
+    from napari_localize.plugin.measuring import Measured
+
+Place = tuple[Any, ...]
+"""Index of a plane, and x0, y0, x1, y1."""
 
 _WAIT_MS = 50
 _MOVED = 1e-3  # pixels
@@ -39,6 +47,52 @@ def measured_of(layer: Shapes | Points) -> Measured | None:
     return None if numbers is None else numbers.measured
 
 
+class Lookup:
+    """Finds the numbers of a box among those of many; made where it holds nobody up.
+
+    Parameters
+    ----------
+    tables : Measurements
+    planes : iterable of (PlaneIndex, Detections)
+        What was measured, in the order of the table.
+    leading : collection of str
+        Columns that say where a plane lies.
+    lengths : bool
+        Whether columns in micrometres are wanted.
+    """
+
+    def __init__(
+        self,
+        tables: Measurements,
+        planes: Iterable[tuple[PlaneIndex, Detections]],
+        leading: Collection[str],
+        lengths: bool,
+    ) -> None:
+        table = tables.objects
+        self.columns = tuple(
+            str(name)
+            for name in table.columns
+            if name not in leading
+            and name not in _NOT_FEATURES
+            and (lengths or not str(name).endswith(("_um", "_um2")))
+        )
+        self._values = table[list(self.columns)].to_numpy(np.float64)
+        self._row_of = dict(zip(table["id"].tolist(), range(len(table)), strict=True))
+        # Rejected boxes are not measured.
+        self._places: list[Place] = [
+            (index, *corners) for index, found in planes for corners in found.boxes[found.states != "rejected"].tolist()
+        ]
+        self._row_at = dict(zip(self._places, range(len(table)), strict=True))
+
+    def numbers(self, key: int, place: Place) -> NDArray[np.float64] | None:
+        """Return the numbers of a box in the order of `columns`, if it is where it was when it was measured."""
+        row = self._row_of.get(key)
+        if row is None or not _same_place(self._places[row], place):
+            # A project that takes the boxes gives them other ids.
+            row = self._row_at.get(place)
+        return None if row is None else self._values[row]
+
+
 class Numbers:
     """Keeps the numbers of a layer in its features.
 
@@ -49,25 +103,9 @@ class Numbers:
     def __init__(self, layer: Shapes | Points, measured: Measured, old: tuple[str, ...] = ()) -> None:
         self.measured = measured
         self._boxes = box_layer(layer)
-        table = measured.tables.objects
-        leading = {name for task in measured.task.planes for name in task.plane.position} | {"file"}
-        self.columns = tuple(
-            str(name)
-            for name in table.columns
-            if name not in leading
-            and name not in _NOT_FEATURES
-            and (measured.pixel_size or not str(name).endswith(("_um", "_um2")))
-        )
+        self._lookup = measured.lookup
+        self.columns = self._lookup.columns
         self._old = tuple(name for name in old if name not in self.columns)
-        self._values = table[list(self.columns)].to_numpy(np.float64)
-        self._row_of = dict(zip(table["id"].tolist(), range(len(table)), strict=True))
-        # Rejected boxes are not measured.
-        kept = [
-            (task.plane.index, task.detections.states != "rejected", task.detections) for task in measured.task.planes
-        ]
-        places = [(index, *corners) for index, mask, found in kept for corners in found.boxes[mask].tolist()]
-        self._places: list[Any] = places
-        self._row_at = dict(zip(places, range(len(places)), strict=True))
         self._timer: Any = single_shot(self.fill)
         self._boxes.changed.connect(self._wake)
         self._boxes.drawn_changed.connect(self._wake)
@@ -117,20 +155,13 @@ class Numbers:
         values = np.full((len(ids), len(self.columns)), np.nan)
         for row, key in enumerate(ids):
             box = boxes.get(key)
-            at = None if box is None else self._find(key, (box.plane, *box.xyxy))
-            if at is not None:
-                values[row] = self._values[at]
+            found = None if box is None else self._lookup.numbers(key, (box.plane, *box.xyxy))
+            if found is not None:
+                values[row] = found
         return values
 
-    def _find(self, key: int, place: tuple[Any, ...]) -> int | None:
-        at = self._row_of.get(key)
-        if at is not None and _same_place(self._places[at], place):
-            return at
-        # A project that takes the boxes gives them other ids.
-        return self._row_at.get(place)
 
-
-def _same_place(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+def _same_place(one: Place, other: Place) -> bool:
     return bool(one[0] == other[0] and np.abs(np.subtract(one[1:], other[1:])).max() < _MOVED)
 
 

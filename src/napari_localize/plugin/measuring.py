@@ -15,6 +15,7 @@ from napari_localize.core.known import KnownArea
 from napari_localize.measurements import Measurements, measure_plane, tables
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import Plane, image_planes
+from napari_localize.plugin.measured import Lookup
 from napari_localize.plugin.pairs import channel_axis_of, image_of
 
 if TYPE_CHECKING:
@@ -85,12 +86,15 @@ class Measured:
     pixel_size : float or None
     size_from : str
         Where the pixel size comes from, in words, or why it is not known.
+    lookup : Lookup
+        The numbers by box.
     """
 
     task: MeasuringTask
     tables: Measurements
     pixel_size: float | None
     size_from: str
+    lookup: Lookup
 
 
 def measuring_task(layer: Shapes | Points, layers: Iterable[Layer], pixel_size: float | None = None) -> MeasuringTask:
@@ -214,7 +218,10 @@ class MeasuringJob:
                 )
             )
         self._heed(len(task.planes))
-        return Measured(task, tables(parts), size, size_from)
+        found = tables(parts)
+        leading = {"file", *(axis for each in task.planes for axis in each.plane.position)}
+        planes = [(each.plane.index, each.detections) for each in task.planes]
+        return Measured(task, found, size, size_from, Lookup(found, planes, leading, lengths=size is not None))
 
     def _heed(self, done: float) -> None:
         if self._stop.is_set():

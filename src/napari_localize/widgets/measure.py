@@ -71,8 +71,8 @@ class MeasureWidget(Dock):
         )
         self.column.addWidget(self.boxes)
         self.column.addLayout(row(titled("Pixel", tooltip), self.pixel_size, stretch=1))
-        self.column.addLayout(row(self.measure_button, self.cancel_button))
-        for part in (self.progress, self.status, self.save_button):
+        # Below each other: side by side there is no room for their keys in a narrow dock.
+        for part in (self.measure_button, self.cancel_button, self.progress, self.status, self.save_button):
             self.column.addWidget(part)
         self.column.addStretch(1)
 
