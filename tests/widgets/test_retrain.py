@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from napari_localize.core.detections import Detections
+from napari_localize.core.known import KnownArea
+from napari_localize.engine import Engine
 from napari_localize.models.registry import list_models, store_folder
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.layers import new_box_layer
@@ -73,6 +75,25 @@ def test_without_a_finished_plane_judged_boxes_are_used_and_the_catch_is_said(wi
     until(lambda: "1</b> plane with judged boxes, <b>1</b> boxes" in widget.material.text())
     assert "No plane is finished" in widget.material.text()
     assert widget.train_button.isEnabled()
+
+
+def test_finished_areas_are_learned_from_without_ignored_ones(widget, add_boxes, until, finish, monkeypatch):
+    boxes = add_boxes("cells")
+    boxes.finish_area((), (0.0, 0.0, 65.0, 80.0))
+    until(lambda: "1</b> finished area, <b>3</b> boxes (small 2, large 1)" in widget.material.text())
+    boxes.ignore_area((), (15.0, 45.0, 30.0, 60.0))
+    until(lambda: "<b>2</b> boxes (small 1, large 1) without ignored areas" in widget.material.text())
+    add_boxes("more").finish(())
+    until(lambda: "1</b> finished plane and <b>1</b> finished area, <b>6</b> boxes" in widget.material.text())
+    sent = []
+    train = Engine.train
+    monkeypatch.setattr(Engine, "train", lambda *args, **options: sent.append(options) or train(*args, **options))
+    widget.train()
+    finish(widget)
+    assert sent[0]["known"] == [
+        KnownArea([[0, 0, 65, 80]], [[15, 45, 30, 60]]),
+        KnownArea(),
+    ]
 
 
 def test_training_shows_a_curve_and_compares_old_and_new(trained):

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QInputDialog, QShortcut
 from napari_localize.core.detections import Detections
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.layers import new_box_layer
+from napari_localize.plugin.window import windows_of
 from napari_localize.widgets._classes import ACCEPTED, NAME, SHOWN
 from napari_localize.widgets._view import camera_of
 from napari_localize.widgets.review import ReviewWidget
@@ -320,3 +321,115 @@ def test_docks_of_two_windows_know_nothing_of_each_other(stack, make_napari_view
     other.boxes.add_class("only here")
     assert "only here" not in stack.boxes.classes
     assert len(stack.boxes.shown()) == 8
+
+
+def menu_of(button):
+    button.menu().aboutToShow.emit()
+    return {action.text(): action for action in button.menu().actions()}
+
+
+def test_many_guesses_are_judged_at_once_by_menu_and_key(stack):
+    boxes = stack.boxes
+    stack.many.score.setValue(0.5)
+    assert list(menu_of(stack.many.accept)) == [
+        "4 in view\t⇧E",
+        "4 on this plane\t⇧Q",
+        "2 with a score from 0.50\t⇧S",
+    ]
+    rejecting = menu_of(stack.many.reject)
+    rejecting["2 with a score below 0.50\t⇧F"].trigger()
+    assert [boxes.get(key).state for key in (1, 2, 3, 4)] == ["proposed", "rejected", "proposed", "rejected"]
+    assert "Rejected 2 guesses with a score below 0.50." in stack.status.text()
+    assert boxes.undo_text == "reject 2 boxes"
+    press(stack, "Shift+S")
+    assert [boxes.get(key).state for key in (1, 3)] == ["accepted"] * 2
+    press(stack, "Shift+S")
+    assert "There are no guesses with a score from 0.50." in stack.status.text()
+    boxes.undo()
+    press(stack, "Shift+D")
+    assert [boxes.get(key).state for key in (1, 3)] == ["rejected"] * 2
+    boxes.undo()
+    boxes.undo()
+    press(stack, "Shift+W")
+    assert boxes.by_state((0,))["rejected"] == 4
+    assert boxes.by_state((1,))["rejected"] == 0
+    boxes.undo()
+    assert boxes.undo_text is None
+
+
+@pytest.mark.parametrize(("key", "state"), [("Shift+E", "accepted"), ("Shift+R", "rejected")])
+def test_only_guesses_in_view_are_judged(stack, viewer, key, state):
+    camera = camera_of(viewer)
+    camera.center, camera.zoom = (0, 19.5, 19.5), 40
+    windows_of(viewer).look()
+    press(stack, key)
+    assert [stack.boxes.get(number).state for number in (1, 2, 3, 4)] == [state] + ["proposed"] * 3
+
+
+def test_boxes_are_counted_by_state(stack, qtbot):
+    stack.boxes.accept([1])
+    stack.boxes.reject([2])
+    stack.boxes.set_class([3], "a")
+    qtbot.waitUntil(lambda: stack.states.guesses.text() == "1 guesses   H")
+    assert [box.text() for box in (stack.states.accepted, stack.states.corrected, stack.states.rejected)] == [
+        "1 accepted   ⇧H",
+        "1 corrected   G",
+        "1 rejected   ⇧G",
+    ]
+    assert not stack.states.guesses.icon().isNull()
+
+
+def test_areas_are_drawn_listed_and_taken_back(stack, viewer, qtbot):
+    boxes = stack.boxes
+    press(stack, "U")
+    assert stack.areas.finish.isChecked()
+    drawing = viewer.layers.selection.active
+    drawing.add_rectangles(np.array([[[0, 0, 0], [0, 0, 45], [0, 99, 45], [0, 99, 0.0]]]))
+    qtbot.waitUntil(lambda: len(boxes.areas) == 1)
+    assert [boxes.get(key).state for key in (1, 2, 3, 4)] == ["accepted", "proposed", "accepted", "proposed"]
+    qtbot.waitUntil(lambda: "In reviewed area: <b>2</b>" in stack.areas._text.text())
+    assert not stack.areas.finish.isChecked()
+    stack.areas.ignore.click()
+    assert stack.areas.ignore.isChecked()
+    stack.areas.ignore.click()
+    assert not stack.areas.ignore.isChecked()
+    boxes.ignore_area((0,), (5.0, 5.0, 35.0, 35.0))
+    qtbot.waitUntil(lambda: "In reviewed area: <b>1</b>" in stack.areas._text.text())
+    texts = [action.text() for action in stack.areas.back.menu().actions()]
+    assert texts == ["finished: 45 x 99 px at 0, 0", "ignored: 30 x 30 px at 5, 5"]
+    stack.areas.back.menu().actions()[1].trigger()
+    assert len(boxes.areas) == 1
+    assert "Taken back: ignored" in stack.status.text()
+    viewer.cursor.position = (0, 80, 80)
+    press(stack, "Shift+T")
+    assert "no area" in stack.status.text()
+    viewer.cursor.position = (0, 50, 20)
+    press(stack, "Shift+T")
+    assert boxes.areas == frozenset()
+    qtbot.waitUntil(stack.areas.back.isHidden)
+    assert stack.areas._text.text() == ""
+
+
+def test_a_finished_plane_has_no_areas_to_finish(stack, viewer):
+    stack.boxes.finish((0,))
+    stack.areas.finish.click()
+    assert "finished as a whole" in stack.status.text()
+    assert not stack.areas.finish.isChecked()
+    press(stack, "Shift+U")
+    assert stack.areas.ignore.isChecked()
+
+
+def test_drawing_an_area_ends_with_the_dock(stack, viewer):
+    stack.ignore_area()
+    assert len(viewer.layers) == 3
+    viewer.window.remove_dock_widget(stack)
+    assert len(viewer.layers) == 2
+
+
+def test_keys_of_the_dock_are_those_shown_and_none_of_napari(stack, viewer):
+    from napari.settings import get_settings
+
+    ours = {str(key) for key in stack.boxes.layer.keymap}
+    napari = {str(key) for keys in get_settings().shortcuts.shortcuts.values() for key in keys}
+    assert {"U", "Shift+U", "Shift+T", "Shift+Q", "Shift+W", "Shift+E", "Shift+R", "Shift+S", "Shift+D"} <= ours
+    assert not ours & napari

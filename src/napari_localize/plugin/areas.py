@@ -281,6 +281,10 @@ class AreaPen:
             self._layers.selection.active = boxes.layer
         self.changed.emit()
 
+    def abandon(self) -> None:
+        """Leave all as it is: the window is going."""
+        self._boxes = self._layer = self.kind = None
+
     def _on_key(self, _: Any) -> None:
         self.stop()
 

@@ -138,6 +138,7 @@ class ReviewWidget(Dock):
         self.areas.taken_back.connect(self._take_back)
         self._pen.changed.connect(self._soon)
         self._pen.refused.connect(self._say)
+        self.destroyed.connect(self._pen.abandon)
         self.classes.chosen.connect(self._choose_class)
         self.classes.renamed.connect(self._rename_class)
         self.classes.recolored.connect(self._recolor_class)
