@@ -226,3 +226,17 @@ def test_a_huge_plane_can_be_stopped_at_once():
     assert stopped[0] - started < 1
     assert pixels.reads < 20
     assert 0 < events[3]["done"] < 1
+
+
+def test_points_keep_their_numbers_too():
+    image = Image(PIXELS, name="cells")
+    layer = new_box_layer(image, ("cell",), point_size=9)
+    boxes = box_layer(layer)
+    boxes.set_proposals({(): FOUND}, "model@1")
+    put_measured(layer, measured(layer, LayerList([image, layer])))
+    before = numbers(layer)
+    layer.add(np.array([[30.0, 30.0]]))
+    boxes.reconcile()
+    assert sum(np.isnan(list(numbers(layer).values()))) == 1
+    boxes.undo()
+    assert numbers(layer) == before

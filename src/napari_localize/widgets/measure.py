@@ -118,7 +118,7 @@ class MeasureWidget(Dock):
             warn(str(error))
             return
         self._layer = layer
-        say(self.status, f"Measuring {task.boxes} boxes ...")
+        say(self.status, f"Measuring {task.boxes:,} boxes ...")
         self._begin(lambda on_event: MeasuringJob(task, on_event))
         self.cancel_button.setEnabled(True)
 
@@ -148,7 +148,7 @@ class MeasureWidget(Dock):
         layer, self._layer = self._layer, None
         if isinstance(outcome, Measured):
             if layer not in self._viewer.layers:
-                say(self.status, "The layer was removed meanwhile; its numbers are gone.")
+                say(self.status, "The layer was removed meanwhile, and its numbers with it.")
             else:
                 put_measured(layer, outcome)
                 say(self.status, _summary(outcome))
@@ -240,8 +240,8 @@ def _summary(measured: Measured) -> str:
     planes = measured.tables.planes
     number = len(planes)
     parts = [
-        f"<b>{len(measured.tables.objects)} boxes</b> on {number} plane{'s' if number != 1 else ''} measured, "
-        f"{int(planes['count'].sum())} of them counted; the numbers are features of the layer."
+        f"<b>{len(measured.tables.objects):,} boxes</b> on {number:,} plane{'s' if number != 1 else ''} measured, "
+        f"{int(planes['count'].sum()):,} of them counted; the numbers are features of the layer."
     ]
     if measured.pixel_size:
         parts.append(f"{measured.pixel_size:.5g} µm a pixel, {escape(measured.size_from)}.")
