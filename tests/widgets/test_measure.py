@@ -159,5 +159,5 @@ def test_names_of_tables():
 
 
 def test_the_command_of_the_menu_opens_the_dock(viewer):
-    _, widget = viewer.window.add_plugin_dock_widget("napari-localize", "Measure")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-localize", "Measure boxes")
     assert isinstance(widget, MeasureWidget)
