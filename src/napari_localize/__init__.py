@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from napari_localize.core.annotations import Annotations
     from napari_localize.core.detections import Detections
     from napari_localize.core.errors import UserError
+    from napari_localize.core.points import to_boxes, to_points
     from napari_localize.measurements.tables import Measurements
     from napari_localize.project import open_project
 
@@ -26,6 +27,8 @@ __all__ = [
     "open_project",
     "predict",
     "read_annotations",
+    "to_boxes",
+    "to_points",
     "train",
     "write_annotations",
 ]
@@ -36,6 +39,8 @@ _MODULES = {
     "Measurements": "napari_localize.measurements.tables",
     "UserError": "napari_localize.core.errors",
     "open_project": "napari_localize.project",
+    "to_boxes": "napari_localize.core.points",
+    "to_points": "napari_localize.core.points",
 }
 
 

@@ -112,3 +112,18 @@ def test_predict_writes_every_format(call, untrained, tmp_path, name):
     assert set(found) == {"a.png", "b.png"}
     assert not any(np.isnan(part.scores).any() for part in found.values())
     assert call(*arguments).status == 2
+
+
+def test_boxes_become_points_and_points_boxes(call, tmp_path):
+    write_annotations(tmp_path / "x.json", {"a.png": Detections([[0, 0, 6, 6], [10, 20, 20, 30]])})
+    outcome = call("convert", tmp_path / "x.json", tmp_path / "points.csv", "--points")
+    assert outcome.status == 0
+    points = read_annotations(tmp_path / "points.csv")
+    assert points.points
+    assert points["a.png"].centers.tolist() == [[3, 3], [15, 25]]
+    outcome = call("convert", tmp_path / "points.csv", tmp_path / "boxes.json", "--boxes", 4)
+    assert outcome.status == 0
+    boxes = read_annotations(tmp_path / "boxes.json")
+    assert not boxes.points
+    assert boxes["a.png"].boxes.tolist() == [[1, 1, 5, 5], [13, 23, 17, 27]]
+    assert call("convert", tmp_path / "points.csv", tmp_path / "no.json", "--boxes", 0).status == 2

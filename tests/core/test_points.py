@@ -8,7 +8,7 @@ import pytest
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
-from napari_localize.core.points import annotations_to_boxes, annotations_to_points, to_boxes, to_points, typical_size
+from napari_localize.core.points import to_boxes, to_points, typical_size
 
 BOXES = Detections(
     np.array([[0, 0, 4, 4], [10, 20, 20, 30], [5, 5, 13, 13.0]]),
@@ -55,11 +55,11 @@ def test_sizes_that_are_none(size):
 
 def test_all_planes_get_the_same_size():
     data = Annotations({"a.tif": BOXES, "b.tif": BOXES[:1]}, sizes={"a.tif": (50, 60)}, reviewed=["a.tif"])
-    points = annotations_to_points(data)
+    points = to_points(data)
     assert points.points
     assert points.reviewed == {"a.tif"}
     assert points.sizes == data.sizes
     assert {round(float(d), 3) for part in points.values() for d in part.diameters} == {4.0}
-    boxes = annotations_to_boxes(points, 9)
+    boxes = to_boxes(points, 9)
     assert not boxes.points
     np.testing.assert_allclose(boxes["b.tif"].diameters, 9)

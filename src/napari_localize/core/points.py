@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+
+Objects = TypeVar("Objects", Detections, Annotations)
 
 POINT_SIZE = 12.0
 """Nominal size in pixels where nothing says what it is."""
@@ -43,36 +46,36 @@ def typical_size(found: Iterable[Detections]) -> float | None:
     return float(np.median(diameters)) if len(diameters) else None
 
 
-def to_points(boxes: Detections, size: float | None = None) -> Detections:
+def to_points(boxes: Objects, size: float | None = None) -> Objects:
     """Turn boxes into points: squares of one nominal size around their centres.
 
     Class, score, id, origin and state stay.
 
     Parameters
     ----------
-    boxes : Detections
-        Boxes of any size.
+    boxes : Detections or Annotations
+        Boxes of any size, of one plane or of many.
     size : float, optional
-        Nominal size in pixels; by default the median diameter of the boxes.
+        Nominal size in pixels; by default the median diameter of all the boxes.
 
     Raises
     ------
     UserError
         When the size is not above 0.
     """
-    size = checked_size(typical_size([boxes]) or POINT_SIZE if size is None else size)
-    return replace(boxes, boxes=centered(boxes.centers, size))
+    parts = boxes.values() if isinstance(boxes, Annotations) else [boxes]
+    return _resized(boxes, checked_size(typical_size(parts) or POINT_SIZE if size is None else size), points=True)
 
 
-def to_boxes(points: Detections, size: float | None = None) -> Detections:
+def to_boxes(points: Objects, size: float | None = None) -> Objects:
     """Turn points into boxes of a size; by default of the nominal size that they have.
 
     Class, score, id, origin and state stay.
 
     Parameters
     ----------
-    points : Detections
-        Points, which are squares around their centres.
+    points : Detections or Annotations
+        Points, which are squares around their centres, of one plane or of many.
     size : float, optional
         Side of the boxes in pixels.
 
@@ -81,18 +84,7 @@ def to_boxes(points: Detections, size: float | None = None) -> Detections:
     UserError
         When the size is not above 0.
     """
-    return points if size is None else replace(points, boxes=centered(points.centers, checked_size(size)))
-
-
-def annotations_to_points(data: Annotations, size: float | None = None) -> Annotations:
-    """Turn the boxes of all planes into points of one size; see `to_points`."""
-    size = typical_size(data.values()) or POINT_SIZE if size is None else size
-    return _changed(data, {name: to_points(part, size) for name, part in data.items()}, points=True)
-
-
-def annotations_to_boxes(data: Annotations, size: float | None = None) -> Annotations:
-    """Turn the points of all planes into boxes; see `to_boxes`."""
-    return _changed(data, {name: to_boxes(part, size) for name, part in data.items()}, points=False)
+    return _resized(points, None if size is None else checked_size(size), points=False)
 
 
 def checked_size(size: float) -> float:
@@ -108,7 +100,15 @@ def checked_size(size: float) -> float:
     return float(size)
 
 
-def _changed(data: Annotations, planes: dict[str, Detections], points: bool) -> Annotations:
+def _resized(objects: Objects, size: float | None, points: bool) -> Objects:
+    if isinstance(objects, Detections):
+        return objects if size is None else replace(objects, boxes=centered(objects.centers, size))
     return Annotations(
-        planes, data.sizes, data.class_names, data.notes, reviewed=data.reviewed, areas=data.areas, points=points
+        {name: _resized(part, size, points) for name, part in objects.items()},
+        objects.sizes,
+        objects.class_names,
+        objects.notes,
+        reviewed=objects.reviewed,
+        areas=objects.areas,
+        points=points,
     )

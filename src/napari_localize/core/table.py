@@ -139,11 +139,14 @@ class BoxTable:
     # What is seen
 
     def passing(self) -> Mask:
-        """Return which boxes score and size let through; only guesses of a model are filtered."""
+        """Return which boxes score and size let through; only guesses of a model are filtered.
+
+        The size of a point is a nominal one, so it does not count.
+        """
         table = self.boxes
         mask: Mask = ~(table.scores < self.min_score - _ROUNDING)
         low, high = self.diameter_range
-        if low > 0 or math.isfinite(high):
+        if self.point_size is None and (low > 0 or math.isfinite(high)):
             diameters = self.diameters()
             mask &= (diameters >= low) & (diameters <= high)
         mask |= table.states != _PROPOSED

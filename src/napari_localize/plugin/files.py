@@ -11,8 +11,18 @@ from napari_localize.core.annotations import Annotations, plane_name, split_plan
 from napari_localize.core.boxes import BoxRows
 from napari_localize.core.colors import STATE_FACES, class_colors
 from napari_localize.core.detections import STATES, Detections
-from napari_localize.plugin.layers import METADATA, MOST_SHAPES, box_layer_kwargs, boxes_to_vertices, usual_axes
+from napari_localize.core.points import POINT_SIZE, typical_size
+from napari_localize.plugin.layers import (
+    METADATA,
+    MOST_POINTS,
+    MOST_SHAPES,
+    box_layer_kwargs,
+    boxes_to_points,
+    boxes_to_vertices,
+    usual_axes,
+)
 from napari_localize.plugin.mirror import take_over
+from napari_localize.plugin.points import read_points
 from napari_localize.plugin.rows import rows_of
 
 if TYPE_CHECKING:
@@ -25,17 +35,23 @@ MOST_LAYERS = 12
 
 
 def to_annotations(data: Sequence[Any], meta: Mapping[str, Any]) -> Annotations:
-    """Return what a layer of boxes holds, given its data and attributes as napari's writers get them.
+    """Return what a layer of boxes or points holds, given its data and attributes as napari's writers get them.
 
     Boxes that are not shown count when a person has judged them; guesses that the filter hides do not.
     """
     import pandas as pd
 
     notes = dict(meta.get("metadata", {}).get(METADATA, {}))
-    kinds = meta.get("shape_type", "rectangle")
-    kinds = [kinds] * len(data) if isinstance(kinds, str) else kinds
-    ndim = int(meta.get("ndim") or (np.shape(data[0])[1] if len(data) else 2))
-    rows = rows_of([np.asarray(shape) for shape in data], kinds, pd.DataFrame(meta.get("features", {})), ndim)
+    points = "symbol" in meta
+    features = pd.DataFrame(meta.get("features", {}))
+    if points:
+        ndim = np.asarray(data).shape[-1]
+        rows = read_points(np.asarray(data), meta.get("size", POINT_SIZE), features)
+    else:
+        kinds = meta.get("shape_type", "rectangle")
+        kinds = [kinds] * len(data) if isinstance(kinds, str) else kinds
+        ndim = int(meta.get("ndim") or (np.shape(data[0])[1] if len(data) else 2))
+        rows = rows_of([np.asarray(shape) for shape in data], kinds, features, ndim)
     table, _ = take_over(notes, rows)
     image = notes.get("image", {})
     size = image.get("size")
@@ -54,13 +70,13 @@ def to_annotations(data: Sequence[Any], meta: Mapping[str, Any]) -> Annotations:
             reviewed.append(key)
     known = dict.fromkeys(planes, size) if size else notes.get("sizes", {})
     sizes = {key: (int(known[key][0]), int(known[key][1])) for key in planes if key in known}
-    return Annotations(planes, sizes, list(table.classes), reviewed=reviewed)
+    return Annotations(planes, sizes, list(table.classes), points=points, reviewed=reviewed)
 
 
 def to_layers(annotations: Annotations, name: str) -> list[LayerData]:
-    """Return layers for the boxes of a file: one for each image, or one for all when there are many.
+    """Return layers for the boxes or points of a file: one for each image, or one for all when there are many.
 
-    Of very many boxes only some are shapes of the layer; `plugin.boxes.box_layer` knows the others, too.
+    Of very many only some are shapes of the layer; `plugin.boxes.box_layer` knows the others, too.
 
     Parameters
     ----------
@@ -91,7 +107,8 @@ def _image_layer(annotations: Annotations, file: str, names: Sequence[str]) -> L
     image: dict[str, Any] = {"name": file, "file": file, "axes": axes}
     if names[0] in annotations.sizes:
         image["size"] = list(annotations.sizes[names[0]])
-    return _layer(annotations, planes, 2 + len(axes), {"image": image}, f"{file} boxes")
+    what = "points" if annotations.points else "boxes"
+    return _layer(annotations, planes, 2 + len(axes), {"image": image}, f"{file} {what}")
 
 
 def _layer(
@@ -108,18 +125,21 @@ def _layer(
         BoxRows.from_detections(index, annotations[plane], ids)
         for (index, plane), ids in zip(planes.items(), ids_of, strict=True)
     )
-    shapes = _shapes(rows)
+    size = typical_size(annotations.values()) or POINT_SIZE if annotations.points else None
+    kind = "shapes" if size is None else "points"
+    shapes = _first(rows, MOST_SHAPES if size is None else MOST_POINTS)
     metadata = {
         **notes,
         "classes": list(names),
         "colors": colors,
         "finished": [list(index) for index, plane in planes.items() if plane in annotations.reviewed],
         "kept": rows[~shapes],
+        "point_size": size,
     }
-    meta = {**box_layer_kwargs(names[0]), "name": name, "metadata": {METADATA: metadata}}
+    meta = {**box_layer_kwargs(names[0], size), "name": name, "metadata": {METADATA: metadata}}
     rows = rows[shapes]
     if not len(rows):
-        return None, {**meta, "ndim": ndim}, "shapes"
+        return None, {**meta, "ndim": ndim}, kind
     columns = {
         "class": np.array(rows.class_names, object)[rows.labels],
         "score": rows.scores,
@@ -129,19 +149,25 @@ def _layer(
     }
     meta["features"] = {column: values.tolist() for column, values in columns.items()}
     # napari gives colours in the order of the sorted values.
-    meta["edge_color_cycle"] = [colors[label] for label in sorted(set(columns["class"]))]
+    meta["edge_color_cycle" if size is None else "border_color_cycle"] = [
+        colors[label] for label in sorted(set(columns["class"]))
+    ]
     meta["face_color_cycle"] = [list(STATE_FACES[state]) for state in sorted(set(columns["state"]))]
     indices = np.array(rows.plane_indices, np.float32).reshape(len(rows.plane_indices), ndim - 2)
+    if size is not None:
+        places = boxes_to_points(rows.boxes, indices[rows.planes])
+        sizes = np.round(np.sqrt((rows.boxes[:, 2:] - rows.boxes[:, :2]).prod(axis=1).astype(float)), 3)
+        return places, {**meta, "size": sizes, "border_width": 1, "border_width_is_relative": False}, kind
     vertices = boxes_to_vertices(rows.boxes, indices[rows.planes])
-    return vertices, {**meta, "shape_type": "rectangle", "edge_width": 1}, "shapes"
+    return vertices, {**meta, "shape_type": "rectangle", "edge_width": 1}, kind
 
 
-def _shapes(rows: BoxRows) -> NDArray[np.bool_]:
-    """Return which boxes become shapes: none that are rejected and, of very many, those that a person has judged first."""
+def _first(rows: BoxRows, most: int) -> NDArray[np.bool_]:
+    """Return which boxes a layer has at first: none that are rejected and, of very many, those that a person has judged."""
     seen = np.flatnonzero(rows.states != STATES.index("rejected"))
     order = np.lexsort((-np.nan_to_num(rows.scores[seen], nan=2.0), rows.states[seen] == STATES.index("proposed")))
     mask = np.zeros(len(rows), bool)
-    mask[np.sort(seen[order[:MOST_SHAPES]])] = True
+    mask[np.sort(seen[order[:most]])] = True
     return mask
 
 

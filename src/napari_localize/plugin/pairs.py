@@ -16,7 +16,7 @@ from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.steps import Area
 from napari_localize.core.table import APPROVED
 from napari_localize.plugin.boxes import BoxLayer, box_layer
-from napari_localize.plugin.layers import image_planes, is_box_layer, transform_of
+from napari_localize.plugin.layers import image_planes, is_box_layer, is_points, transform_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -135,15 +135,19 @@ def _plane_size(image: Image) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def boxes_of(image: Image, layers: Iterable[Layer], channel_axis: int | None) -> BoxLayer | None:
-    """Return the boxes of an image, if there are any that fit its planes; of several the topmost.
+def boxes_of(
+    image: Image, layers: Iterable[Layer], channel_axis: int | None, *, points: bool = False
+) -> BoxLayer | None:
+    """Return the boxes or points of an image, if there are any that fit its planes; of several layers the topmost.
 
     Boxes of files are put where their images lie first.
     """
     layers = list(layers)
     lay_on_images(layers)
     for layer in reversed(layers):
-        if is_box_layer(layer) and image_of(layer, layers) is image and layer.ndim == image.ndim - (channel_axis == 0):
+        if not is_box_layer(layer) or is_points(layer) != points or layer.ndim != image.ndim - (channel_axis == 0):
+            continue
+        if image_of(layer, layers) is image:
             return box_layer(layer)
     return None
 

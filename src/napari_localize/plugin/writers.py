@@ -1,4 +1,4 @@
-"""Saving a layer of boxes with napari's File menu.
+"""Saving a layer of boxes or points with napari's File menu.
 
 A file has the boxes that the layer shows, and those hidden ones that a person has judged. Guesses of a model that the
 filter hides are not written: nobody has seen them. What a format cannot hold, such as rejected boxes, is said.
@@ -11,27 +11,27 @@ from typing import Any
 
 
 def write_coco(path: str, data: Sequence[Any], meta: Mapping[str, Any]) -> list[str]:
-    """Write the boxes of a shapes layer as a COCO data set; also an empty layer."""
+    """Write the boxes of a shapes layer, or the points of a points layer, as a COCO data set; also an empty layer."""
     return _write(path, data, meta, "coco")
 
 
 def write_csv(path: str, data: Sequence[Any], meta: Mapping[str, Any]) -> list[str]:
-    """Write the boxes of a shapes layer as a table; also an empty layer."""
+    """Write the boxes of a shapes layer, or the points of a points layer, as a table; also an empty layer."""
     return _write(path, data, meta, "csv")
 
 
 def write_geojson(path: str, data: Sequence[Any], meta: Mapping[str, Any]) -> list[str]:
-    """Write the boxes of a shapes layer as objects for QuPath."""
+    """Write the boxes of a shapes layer, or the points of a points layer, as objects for QuPath."""
     return _write(path, data, meta, "geojson")
 
 
 def write_imagej(path: str, data: Sequence[Any], meta: Mapping[str, Any]) -> list[str]:
-    """Write the boxes of a shapes layer as regions for the ROI Manager of ImageJ."""
+    """Write the boxes of a shapes layer, or the points of a points layer, as regions for the ROI Manager of ImageJ."""
     return _write(path, data, meta, "imagej")
 
 
 def write_voc(path: str, data: Sequence[Any], meta: Mapping[str, Any]) -> list[str]:
-    """Write the boxes of a shapes layer on a single plane as a Pascal VOC file."""
+    """Write the boxes of a shapes layer, or the points of a points layer on a single plane as a Pascal VOC file."""
     return _write(path, data, meta, "voc")
 
 

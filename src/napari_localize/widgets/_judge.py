@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QAction
 
 _ICON = 14  # pixels
+_DRAW = ("Draw   R", "Draw boxes of the class selected above by dragging. Key: R.")
+_ADD = ("Add   P", "Add points of the class selected above by clicking. Key: P.")
 _WORDS = {"proposed": "guess", "accepted": "accepted", "edited": "corrected", "added": "drawn", "rejected": "rejected"}
 
 
@@ -48,7 +50,7 @@ class JudgeBar(QWidget):
         self.reject = _push(
             "Reject   W", "The selected boxes are wrong: they vanish, and models learn from that. Key: W."
         )
-        self.draw = _push("Draw   R", "Draw boxes of the class selected above by dragging. Key: R.")
+        self.draw = _push(*_DRAW)
         self.draw.setCheckable(True)
         self.delete = _push("Delete   Del", "Take the selected boxes away. Key: Delete.")
         self.next = _push(
@@ -72,9 +74,15 @@ class JudgeBar(QWidget):
         column.addLayout(row(self._text, self.classes, stretch=0))
         column.addLayout(grid)
 
-    def show_boxes(self, chosen: Sequence[Box], colors: Mapping[str, str], guesses: int, drawing: bool) -> None:
-        """Describe the selected boxes and allow what makes sense."""
-        self._text.setText(describe(chosen, colors))
+    def show_boxes(
+        self, chosen: Sequence[Box], colors: Mapping[str, str], guesses: int, drawing: bool, points: bool = False
+    ) -> None:
+        """Describe the selected boxes, or points, and allow what makes sense."""
+        self._text.setText(describe(chosen, colors, points))
+        text, tip = _ADD if points else _DRAW
+        if self.draw.text() != text:
+            self.draw.setText(text)
+            self.draw.setToolTip(tip)
         for widget in (self.accept, self.reject, self.delete, self.classes):
             widget.setEnabled(bool(chosen))
         self.next.setEnabled(guesses > 0)
@@ -91,22 +99,23 @@ class JudgeBar(QWidget):
         self.class_picked.emit(action.data())
 
 
-def describe(chosen: Sequence[Box], colors: Mapping[str, str]) -> str:
-    """Say in a line or two which boxes are selected."""
+def describe(chosen: Sequence[Box], colors: Mapping[str, str], points: bool = False) -> str:
+    """Say in a line or two which boxes, or points, are selected."""
     if not chosen:
-        return "<i>Nothing is selected: click a box, drag around several, or press N.</i>"
+        return f"<i>Nothing is selected: click a {'point' if points else 'box'}, drag around several, or press N.</i>"
     if len(chosen) > 1:
         counts = Counter(box.label for box in chosen).most_common(4)
-        return f"<b>{len(chosen)} boxes</b><br>" + ", ".join(
+        return f"<b>{len(chosen)} {'points' if points else 'boxes'}</b><br>" + ", ".join(
             f"{number} {_dot(colors, label)} {escape(label)}" for label, number in counts
         )
     box = chosen[0]
     x0, y0, x1, y1 = box.xyxy
     score = "" if box.score is None else f" {box.score:.2f}"
+    place, size = f"at {(x0 + x1) / 2:.1f}, {(y0 + y1) / 2:.1f}", f"{x1 - x0:.0f} x {y1 - y0:.0f} px"
     by = "" if box.origin in ("", "human") else f" by {escape(box.origin)}"
     return (
         f"{_dot(colors, box.label)} <b>{escape(box.label)}</b>{score}<br>"
-        f"{_WORDS[box.state]}{by}, {x1 - x0:.0f} x {y1 - y0:.0f} px"
+        f"{_WORDS[box.state]}{by}, {place if points else size}"
     )
 
 

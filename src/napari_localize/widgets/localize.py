@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QLabel, QSpinBox
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.points import POINT_SIZE, typical_size
 from napari_localize.core.settings import PredictSettings
 from napari_localize.engine.client import shared_engine
 from napari_localize.plugin.boxes import BoxLayer, box_layer
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 RUN_KEY, RELEASE_KEY = "Ctrl+Shift+L", "Ctrl+Shift+G"
 DEVICES = ("auto", "cpu", "cuda", "cuda:1", "cuda:2", "cuda:3", "mps")
+ANSWERS = ("boxes", "points")
 _FLUSH_MS = 300
 
 
@@ -68,6 +70,7 @@ class _Run:
     preview: Preview
     score: float
     sizes: tuple[float, float]
+    points: bool
     waiting: dict[tuple[int, ...], Detections] = field(default_factory=dict)
     done: int = 0
     found: int = 0
@@ -105,6 +108,7 @@ class LocalizeWidget(Dock):
         self._recount.timeout.connect(self._show_counts)
         self.image.changed.connect(self._image_changed)
         self.channels.changed.connect(self._image_changed)
+        self.answer.currentIndexChanged.connect(self._find_boxes)
         self.model.changed.connect(self._model_changed)
         self.size.from_box.connect(self.take_size)
         self.filter.changed.connect(self._apply_filter)
@@ -141,8 +145,10 @@ class LocalizeWidget(Dock):
         )
         self._device_text: QLabel = hint()
         say(self._device_text, "The engine starts with the first run.")
-        advanced = Section("Channels, device", "Which channels the model sees, and where it runs.")
+        self.answer = combo("What a run gives: boxes, or points at their centres.", ANSWERS)
+        advanced = Section("Channels, answer, device", "Which channels the model sees, what it gives, where it runs.")
         advanced.rows.addWidget(self.channels)
+        advanced.rows.addLayout(row(titled("Answer", self.answer.toolTip()), self.answer, stretch=1))
         advanced.rows.addLayout(row(titled("Device", self.device.toolTip()), self.device, stretch=1))
         advanced.rows.addLayout(row(titled("Batch", self.batch.toolTip()), self.batch, stretch=1))
         advanced.rows.addWidget(self._device_text)
@@ -183,9 +189,15 @@ class LocalizeWidget(Dock):
         self.scope.set_planes(_count_planes(image, self.channels.axis))
         self._find_boxes()
 
+    @property
+    def points(self) -> bool:
+        """Whether a run gives points."""
+        return self.answer.currentText() == ANSWERS[1]
+
     def _find_boxes(self) -> None:
         image = self.image.layer
-        self._follow(None if image is None else boxes_of(image, self._viewer.layers, self.channels.axis))
+        layers, axis = self._viewer.layers, self.channels.axis
+        self._follow(None if image is None else boxes_of(image, layers, axis, points=self.points))
 
     def _follow(self, boxes: BoxLayer | None) -> None:
         if boxes is not self._boxes:
@@ -195,6 +207,8 @@ class LocalizeWidget(Dock):
             if boxes is not None:
                 boxes.changed.connect(self._recount_soon)
                 self.filter.set_limits(boxes.largest())
+                # The size of a point is a nominal one.
+                self.filter.size_slider.setEnabled(not boxes.points)
                 run = self._run
                 # The boxes of an image that a model runs on get the filter of the run sooner or later.
                 if run is not None and run.image is self.image.layer:
@@ -240,7 +254,17 @@ class LocalizeWidget(Dock):
         score, sizes = self.filter.score, self.filter.sizes
         preview = Preview(self._viewer, image, axis, score)
         self._run = _Run(
-            image, axis, planes, regions, self.model.name, card.reference, tuple(card.classes), preview, score, sizes
+            image,
+            axis,
+            planes,
+            regions,
+            self.model.name,
+            card.reference,
+            tuple(card.classes),
+            preview,
+            score,
+            sizes,
+            self.points,
         )
         self.run_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
@@ -298,9 +322,15 @@ class LocalizeWidget(Dock):
         if run is None or not run.waiting or run.image not in self._viewer.layers:
             return
         proposals, run.waiting = run.waiting, {}
-        boxes = boxes_of(run.image, self._viewer.layers, run.channel_axis)
+        boxes = boxes_of(run.image, self._viewer.layers, run.channel_axis, points=run.points)
         if boxes is None:
-            layer = new_box_layer(run.image, run.classes, channel_axis=run.channel_axis)
+            size = typical_size(found[found.scores >= run.score] for found in proposals.values())
+            layer = new_box_layer(
+                run.image,
+                run.classes,
+                channel_axis=run.channel_axis,
+                point_size=size or POINT_SIZE if run.points else None,
+            )
             pair(layer, run.image)
             boxes = box_layer(layer)
             boxes.set_filter(run.score, run.sizes)
@@ -309,7 +339,7 @@ class LocalizeWidget(Dock):
         boxes.set_filter(run.score, run.sizes)
         run.kept += boxes.set_proposals(proposals, run.reference, region=run.regions[0])
         self._widths.apply()
-        if self.image.layer is run.image:
+        if self.image.layer is run.image and self.points == run.points:
             self._follow(boxes)
 
     def _on_finished(self, _: object) -> None:

@@ -13,6 +13,7 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QInputDialog, QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_localize.core.errors import UserError
+from napari_localize.core.points import POINT_SIZE
 from napari_localize.core.steps import Area, Step
 from napari_localize.plugin.areas import AreaPen, area_at, areas_on, tints_of
 from napari_localize.plugin.boxes import BoxLayer, box_layer
@@ -33,7 +34,7 @@ from napari_localize.widgets._view import LineWidths, plane_counts, plane_in_vie
 
 NO_BOXES = (
     "There are no boxes to review yet. Run a model in <b>Localize</b>, open a COCO or CSV file, "
-    "or make a new layer and draw."
+    "or make a new layer and draw boxes, or click points."
 )
 _CLOCK_MS = 400
 NO_IMAGE = "Open an image first: File &gt; Open, File &gt; Open Sample, or drag a file onto the window."
@@ -93,6 +94,9 @@ class ReviewWidget(Dock):
         self.new_button = button(
             "New layer of boxes", "Make an empty layer of boxes on the image.", self.new_boxes, "Shift+B", self
         )
+        self.points_button = button(
+            "New layer of points", "Make an empty layer of points on the image.", self.new_points, "Shift+D", self
+        )
         self.add_button = button("+ class   ⇧C", "Add a class. Key: Shift+C.", self.add_class)
         self.remove_button = button(
             "- class   ⇧X", "Remove the selected class, if it has no boxes. Key: Shift+X.", self.remove_class
@@ -125,7 +129,7 @@ class ReviewWidget(Dock):
         body.addLayout(row(self.undo_button, self.redo_button))
         body.addWidget(self.saved)
         body.addWidget(self.status)
-        for part in (self.picker, self._empty, self.new_button, self._body):
+        for part in (self.picker, self._empty, self.new_button, self.points_button, self._body):
             self.column.addWidget(part)
         self.column.addStretch(1)
         self.setMinimumWidth(300)
@@ -235,9 +239,10 @@ class ReviewWidget(Dock):
         image = self._image()
         say(self._empty, "" if boxes is not None else NO_IMAGE if image is None else NO_BOXES)
         to_begin = boxes is None and image is not None
-        self.new_button.setVisible(to_begin)
-        # The key of a hidden button would still work.
-        self.new_button.setEnabled(to_begin)
+        for widget in (self.new_button, self.points_button):
+            widget.setVisible(to_begin)
+            # The key of a hidden button would still work.
+            widget.setEnabled(to_begin)
         if boxes is None:
             return
         here, planes = self._here(boxes), plane_counts(self._viewer, boxes)
@@ -251,7 +256,8 @@ class ReviewWidget(Dock):
         self.classes.show_classes(boxes.classes, boxes.counts(here), boxes.next_class)
         chosen = [box for box in map(boxes.get, self._selected(boxes)) if box is not None]
         guesses = boxes.number_of_guesses(here)
-        self.judge.show_boxes(chosen, boxes.classes, guesses, str(boxes.layer.mode) == "add_rectangle")
+        drawing = str(boxes.layer.mode) == boxes.draw_mode
+        self.judge.show_boxes(chosen, boxes.classes, guesses, drawing, boxes.points)
         self.many.allow(guesses)
         self.states.show_counts(boxes.by_state(here))
         known = boxes.known(here)
@@ -263,14 +269,14 @@ class ReviewWidget(Dock):
             widget.setToolTip(tip.format(text or "nothing"))
 
     def _summary(self, boxes: BoxLayer, planes: int) -> str:
-        parts = []
+        parts, what = [], "points" if boxes.points else "boxes"
         if planes > 1:
             number = sum(count.shown for count in boxes.counts().values())
-            parts.append(f"{number} boxes on all planes, {len(boxes.finished)} of {planes} planes finished")
+            parts.append(f"{number} {what} on all planes, {len(boxes.finished)} of {planes} planes finished")
         if missing := boxes.not_drawn:
             number = len(boxes.drawn)
             parts.append(
-                f"{number:,} of {number + missing:,} boxes can be edited now, the others are dots: zoom in on them"
+                f"{number:,} of {number + missing:,} {what} can be edited now, the others are dots: zoom in on them"
             )
         return "<br>".join(parts)
 
@@ -290,12 +296,19 @@ class ReviewWidget(Dock):
 
     def new_boxes(self) -> None:
         """Make an empty layer of boxes on the image."""
+        self._new_layer(None)
+
+    def new_points(self) -> None:
+        """Make an empty layer of points on the image; a click adds one."""
+        self._new_layer(POINT_SIZE)
+
+    def _new_layer(self, point_size: float | None) -> None:
         image = self._image()
         if image is None:
             warn("There is no image to draw on: open one first.")
             return
         try:
-            layer = new_box_layer(image)
+            layer = new_box_layer(image, point_size=point_size)
         except UserError as error:
             warn(str(error))
             return
@@ -361,7 +374,7 @@ class ReviewWidget(Dock):
         boxes = self._boxes
         if boxes is not None:
             self._viewer.layers.selection.active = boxes.layer
-            boxes.layer.mode = "select" if str(boxes.layer.mode) == "add_rectangle" else "add_rectangle"
+            boxes.layer.mode = "select" if str(boxes.layer.mode) == boxes.draw_mode else boxes.draw_mode
             self._refresh()
 
     def next_guess(self) -> None:
