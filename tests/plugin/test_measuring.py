@@ -21,6 +21,12 @@ PIXELS = np.random.default_rng(0).integers(0, 255, (60, 80)).astype(np.uint8)
 FOUND = Detections([[5, 5, 15, 15], [30, 10, 42, 20], [50, 40, 60, 55]], scores=[0.9, 0.8, 0.7], class_names=("cell",))
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    """Write features without a timer, also where an earlier test has made a Qt application."""
+    monkeypatch.setattr("napari_localize.plugin.measured.single_shot", lambda action: None)
+
+
 def made(data=PIXELS, found=FOUND, plane=(), **kwargs):
     image = Image(data, name="cells", **kwargs)
     layer = new_box_layer(image, ("cell",))
@@ -240,3 +246,64 @@ def test_points_keep_their_numbers_too():
     assert sum(np.isnan(list(numbers(layer).values()))) == 1
     boxes.undo()
     assert numbers(layer) == before
+
+
+def test_numbers_are_no_step_of_a_person():
+    _, layer, layers = made()
+    boxes = box_layer(layer)
+    revision = boxes.revision
+    put_measured(layer, measured(layer, layers))
+    boxes.reconcile()
+    assert boxes.undo_text is None
+    assert boxes.revision == revision
+    boxes.accept(boxes.drawn.tolist())
+    boxes.reconcile()
+    assert boxes.undo_text == "accept 3 boxes"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_box_ever_has_the_numbers_of_another(seed):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:300:12, 0:300:12].reshape(2, -1)
+    many = Detections(np.stack([x, y, x + 8, y + 9], axis=1), class_names=("cell",))
+    _, layer, layers = made(rng.random((310, 310)).astype(np.float32), many)
+    boxes = box_layer(layer)
+    put_measured(layer, measured(layer, layers))
+    table = measured_of(layer).tables.objects
+    expected = {(x, y): mean for x, y, mean in zip(table["x_px"], table["y_px"], table["mean_ch0"], strict=True)}
+
+    def move(row):
+        data = [np.array(shape) for shape in layer.data]
+        data[row] = data[row] + 1
+        layer.data = data
+
+    def act(kind, row):
+        key = int(layer.features["id"].iloc[row])
+        if kind == "move":
+            move(row)
+        elif kind == "draw":
+            layer.add_rectangles(np.array([[row, 1.0], [row, 9], [row + 8, 9], [row + 8, 1]]))
+        elif kind == "remove":
+            layer.selected_data = {row, (row * 7) % layer.nshapes}
+            layer.remove_selected()
+        elif kind == "paste":
+            layer.selected_data = {row}
+            layer._copy_data()
+            layer._paste_data()
+        elif kind == "look":
+            boxes.select(rng.choice(boxes.table.boxes.ids, 3).tolist())
+        elif kind == "accept":
+            boxes.accept([key])
+        else:
+            getattr(boxes, kind)()
+
+    kinds = ("move", "draw", "remove", "paste", "look", "accept", "undo", "undo", "redo")
+    for kind in rng.choice(kinds, 50).tolist():
+        act(kind, int(rng.integers(layer.nshapes)))
+        boxes.reconcile()
+        frame = layer.features
+        assert len(frame) == layer.nshapes
+        for key, mean in zip(frame["id"].tolist(), frame["mean_ch0"].tolist(), strict=True):
+            x0, y0, x1, y1 = boxes.get(key).xyxy
+            there = expected.get(((x0 + x1) / 2, (y0 + y1) / 2))
+            assert (np.isnan(mean) and there is None) or mean == pytest.approx(there), kind

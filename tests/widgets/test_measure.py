@@ -65,6 +65,22 @@ def test_the_numbers_become_features_and_two_tables(dock, layer, finish, chosen)
     assert pd.read_csv(chosen / "my_planes.csv")["reviewed"].tolist() == ["unmarked"]
 
 
+def test_boxes_that_become_shapes_get_their_numbers_a_moment_later(viewer, dock, layer, finish, until):
+    y, x = np.mgrid[0:400:8, 0:400:8].reshape(2, -1)
+    image = viewer.add_image(np.random.default_rng(0).random((400, 400)), name="many")
+    many = new_box_layer(image, ("cell",))
+    viewer.add_layer(many)
+    boxes = box_layer(many)
+    boxes.set_proposals({(): Detections(np.stack([x, y, x + 4, y + 4], axis=1), class_names=("cell",))}, "model@1")
+    dock.measure()
+    finish(dock)
+    hidden = np.setdiff1d(boxes.table.boxes.ids, boxes.drawn)[-5:].tolist()
+    boxes.select(hidden)
+    assert set(hidden) <= set(many.features["id"])
+    until(lambda: many.features["mean_ch0"].notna().all())
+    assert "mean_ch0" not in layer.features
+
+
 def test_without_a_pixel_size_it_says_what_to_do(dock, layer, finish):
     dock.measure()
     finish(dock)
