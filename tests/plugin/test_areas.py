@@ -129,6 +129,7 @@ def test_only_what_is_reviewed_and_not_ignored_is_learned_from(boxes, viewer):
     boxes.reject(list(boxes.shown((0,)))[-1:])
     boxes.reject(list(boxes.shown((0,)))[:1])
     part, loose = judged_planes(viewer.layers)
+    assert [boxes.reviewed((plane,)) for plane in range(3)] == [4, None, None]
     assert (part.finished, part.reviewed, len(part.approved), len(part.counted), part.rejected) == (
         False, True, 5, 4, 1,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from napari_localize.core.errors import UserError
 from napari_localize.core.known import KnownArea, Rectangles
 from napari_localize.core.points import POINT_SIZE
 from napari_localize.core.steps import Area, Areas, Finished, Journal, Step
-from napari_localize.core.table import BoxTable
+from napari_localize.core.table import APPROVED, BoxTable
 from napari_localize.core.window import View, choose
 from napari_localize.plugin.layers import METADATA, MOST_POINTS, MOST_SHAPES
 from napari_localize.plugin.mirror import (
@@ -211,6 +211,14 @@ class BoxLayer:
     def known(self, plane: tuple[int, ...]) -> KnownArea | None:
         """Return where on a plane a person has finished everything; None for nowhere."""
         return KnownArea.of((area for area in self.areas if area.plane == plane), plane in self.finished)
+
+    def reviewed(self, plane: tuple[int, ...]) -> int | None:
+        """Count the boxes in what a person has finished on a plane, those approved; None where nothing is."""
+        self.reconcile()
+        known, table = self.known(plane), self._table
+        if known is None:
+            return None
+        return int(known.holds(table.boxes.boxes[table.on(plane) & table.in_states(APPROVED)]).sum())
 
     def largest(self) -> float:
         """Return the diameter in pixels of the largest box, 0 without any."""

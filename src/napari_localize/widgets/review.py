@@ -260,9 +260,7 @@ class ReviewWidget(Dock):
         self.judge.show_boxes(chosen, boxes.classes, guesses, drawing, boxes.points)
         self.many.allow(guesses)
         self.states.show_counts(boxes.by_state(here))
-        known = boxes.known(here)
-        approved = None if known is None else int(known.holds(boxes.approved(here).boxes).sum())
-        self.areas.show_areas(areas_on(boxes, here), self._pen.kind, approved)
+        self.areas.show_areas(areas_on(boxes, here), self._pen.kind, boxes.reviewed(here))
         texts = (boxes.undo_text, boxes.redo_text)
         for widget, text, tip in zip((self.undo_button, self.redo_button), texts, self._undo_tips, strict=True):
             widget.setEnabled(text is not None)
