@@ -34,8 +34,8 @@ MOST_SHAPES = 400
 """Up to so many boxes are all shapes of their layer, of more those are where a person looks: napari takes longer than
 a person notices to exchange more shapes than this."""
 
-MOST_POINTS = 2_000
-"""The same for points."""
+MOST_POINTS = 4_000
+"""The same for points, of which napari exchanges more in that time."""
 
 _HALF = 0.5
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,9 +51,19 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def key(self, row: int) -> tuple[bytes, bytes]:
-        """Where a shape lies, to compare it with others."""
-        return self.boxes[row].tobytes(), self.indices[row].tobytes()
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """Where each shape lies, to compare it with others."""
+        parts = [np.ascontiguousarray(part) for part in (self.boxes, self.indices) if part.size]
+        if not parts:
+            return []
+        joined = np.hstack([part.view(np.uint8) for part in parts])
+        width, data = joined.shape[1], joined.tobytes()
+        return [data[start : start + width] for start in range(0, len(data), width)]
+
+    def key(self, row: int) -> bytes:
+        """Where a shape lies."""
+        return self.keys[row]
 
     def xyxy(self, row: int) -> tuple[float, float, float, float]:
         """Return the box around a shape."""
@@ -86,7 +97,9 @@ def rows_from(boxes: NDArray[np.float32], indices: NDArray[Any], exact: NDArray[
     """Join places with their table of features."""
     n = len(boxes)
     aligned = len(features) == n
-    columns = {name: list(features[name]) if aligned and name in features else [None] * n for name in COLUMNS}
+    columns = {
+        name: features[name].to_numpy().tolist() if aligned and name in features else [None] * n for name in COLUMNS
+    }
     return Rows(
         boxes,
         indices,
@@ -142,7 +155,7 @@ def identify(rows: Rows, last: Rows) -> list[int]:
     if not free:
         return found
     lost = [row for row, key in enumerate(found) if key == NEW]
-    places: dict[tuple[bytes, bytes], list[int]] = {}
+    places: dict[bytes, list[int]] = {}
     for key in sorted(free, reverse=True):
         places.setdefault(last.key(where[key]), []).append(key)
     for row in lost:
@@ -231,8 +244,12 @@ def _same_centre(rows: Rows, row: int, last: Rows, was: int) -> bool:
 
 def _untouched(rows: Rows, row: int, last: Rows, was: int) -> bool:
     """Whether a shape and its features are as they were read last."""
-    columns = ("labels", "states", "scores")
-    return rows.key(row) == last.key(was) and all(getattr(rows, c)[row] == getattr(last, c)[was] for c in columns)
+    return (
+        rows.key(row) == last.key(was)
+        and rows.labels[row] == last.labels[was]
+        and rows.states[row] == last.states[was]
+        and rows.scores[row] == last.scores[was]
+    )
 
 
 def edited_state(box: Box) -> str:
