@@ -190,6 +190,21 @@ def test_the_tint_follows_plane_place_and_visibility_and_leaves_with_the_boxes(v
     assert list(viewer.layers) == [viewer.layers["stack"]]
 
 
+def test_areas_of_points_are_shown_alike(viewer):
+    points = new_box_layer(viewer.layers["stack"], ("a",), point_size=10.0)
+    viewer.add_layer(points)
+    boxes = box_layer(points)
+    boxes.set_proposals({(0,): GUESSES}, "model@1")
+    boxes.finish_area((0,), (0.0, 0.0, 55.0, 55.0))
+    viewer.dims.set_point(0, 0)
+    assert states(boxes, (0,)).count("accepted") == 4
+    assert shown(viewer, points) == [("polygon", "finished")]
+    boxes.line_width = 0.5
+    assert tints_of(viewer).layer_of(points).edge_width == [0.5]
+    viewer.layers.remove(points)
+    assert len(viewer.layers) == 1
+
+
 def test_a_finished_plane_is_framed(viewer, layer, boxes):
     boxes.finish((0,))
     assert shown(viewer, layer) == [("polygon", "finished")]

@@ -11,7 +11,14 @@ from psygnal import Signal
 
 from napari_localize.core.areas import inside
 from napari_localize.plugin.boxes import BoxLayer, box_layer
-from napari_localize.plugin.layers import boxes_to_vertices, is_box_layer, transform_of, vertices_to_boxes, view_index
+from napari_localize.plugin.layers import (
+    boxes_to_vertices,
+    is_box_layer,
+    is_points,
+    transform_of,
+    vertices_to_boxes,
+    view_index,
+)
 from napari_localize.plugin.mirror import click_side, in_use
 from napari_localize.plugin.timer import single_shot
 
@@ -151,7 +158,7 @@ class Tint:
         shapes = self._boxes.layer if self._boxes.alive else None
         if shapes is not None:
             shapes.events.visible.disconnect(self._follow)
-            shapes.events.edge_width.disconnect(self._follow)
+            _width_event(shapes).disconnect(self._follow)
             for name in transform_of(shapes):
                 getattr(shapes.events, name).disconnect(self._lay)
         if layer is not None and layer in layers:
@@ -176,7 +183,7 @@ class Tint:
         layers.selection.active = active
         self.layer.editable = False
         shapes.events.visible.connect(self._follow)
-        shapes.events.edge_width.connect(self._follow)
+        _width_event(shapes).connect(self._follow)
         for name in transform_of(shapes):
             getattr(shapes.events, name).connect(self._lay)
         self._follow()
@@ -222,6 +229,11 @@ class Tint:
             )
             layer.features = {"text": np.array([text for _, _, text in kinds], object)}
             layer.refresh_text()
+
+
+def _width_event(layer: Any) -> Any:
+    """Return what tells of other widths of outlines: those of boxes, or those of points."""
+    return layer.events.border_width if is_points(layer) else layer.events.edge_width
 
 
 class AreaPen:
