@@ -10,6 +10,7 @@ from napari.utils.notifications import notification_manager
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.steps import Area
 from napari_localize.formats import read_annotations, write_annotations
 from napari_localize.plugin import files
 from napari_localize.plugin.boxes import box_layer
@@ -181,3 +182,15 @@ def test_colours_are_right_before_anyone_takes_charge(tmp_path):
     boxes = box_layer(layer)
     np.testing.assert_allclose(before, layer.edge_color, atol=1e-6)
     assert layer.metadata[METADATA]["colors"] == boxes.classes
+
+
+def test_areas_are_saved_and_there_again(tmp_path):
+    layer = new_box_layer(Image(np.zeros((3, 50, 60)), name="movie"))
+    boxes = box_layer(layer)
+    areas = frozenset({Area((1,), (0.0, 0.0, 20.0, 30.0), "reviewed"), Area((2,), (5.0, 5.0, 9.0, 9.0), "ignored")})
+    boxes.set_areas(areas, "areas")
+    save(layer, tmp_path / "movie.json")
+    (again,) = load(tmp_path / "movie.json")
+    # Of a file one sees only the planes that it names.
+    assert {area[1:] for area in box_layer(again).areas} == {area[1:] for area in areas}
+    assert {area.plane for area in box_layer(again).areas} == {(1,), (2,)}

@@ -183,9 +183,11 @@ def test_annotations_come_in_and_go_out(tmp_path, project, stack, two):
     with project.edit("judge") as edit:
         edit.reject(two[:1])
         edit.finish("movie.tif#t=1")
+    project.set_area("movie.tif#t=2", (5, 5, 60, 40), "reviewed")
     project.export_annotations(tmp_path / "out.json")
     written = read_annotations(tmp_path / "out.json")
-    assert set(written) == {"cells", "movie.tif#t=1"}
+    assert set(written) == {"cells", "movie.tif#t=1", "movie.tif#t=2"}
+    assert [area[1:] for area in written.areas["movie.tif#t=2"]] == [((5, 5, 60, 40), "reviewed")]
     assert written["cells"].states.tolist() == ["rejected"]
     assert written.reviewed == {"movie.tif#t=1"}
     assert written.sizes["cells"] == (100, 120)
@@ -195,6 +197,7 @@ def test_annotations_come_in_and_go_out(tmp_path, project, stack, two):
         assert notes == ["Images that were not found beside the file, to be found with Relink: 1."]
         assert states(other, "cells", "movie.tif#t=1") == states(project, "cells", "movie.tif#t=1")
         assert other.planes()[1].status == "finished"
+        assert [area.plane for area in other.image("movie.tif").load().areas] == [(2,)]
         assert "is missing" in other.image("cells").problem()
         # Once more changes nothing.
         assert "Boxes left out because the project has them already: 2." in other.import_annotations(

@@ -12,6 +12,7 @@ from napari_localize.core.boxes import BoxRows
 from napari_localize.core.colors import STATE_FACES, class_colors
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.points import POINT_SIZE, typical_size
+from napari_localize.core.steps import Area
 from napari_localize.plugin.layers import (
     METADATA,
     MOST_POINTS,
@@ -60,7 +61,9 @@ def to_annotations(data: Sequence[Any], meta: Mapping[str, Any]) -> Annotations:
     name = image.get("file") or image.get("name") or str(meta.get("name", "image"))
     planes: dict[str, Detections] = {}
     reviewed = []
-    for index in sorted({*table.planes(), *([()] if ndim == 2 else [])}):
+    areas: dict[str, list[Area]] = {}
+    known_planes = {*table.planes(), *(area.plane for area in table.areas), *([()] if ndim == 2 else [])}
+    for index in sorted(known_planes):
         if files:
             key = files[index[0]] if index[0] < len(files) else f"{name}#{index[0]}"
         else:
@@ -68,9 +71,12 @@ def to_annotations(data: Sequence[Any], meta: Mapping[str, Any]) -> Annotations:
         planes[key] = table.detections(index, STATES)
         if index in table.finished:
             reviewed.append(key)
+        here = sorted(area for area in table.areas if area.plane == index)
+        if here:
+            areas[key] = here
     known = dict.fromkeys(planes, size) if size else notes.get("sizes", {})
     sizes = {key: (int(known[key][0]), int(known[key][1])) for key in planes if key in known}
-    return Annotations(planes, sizes, list(table.classes), points=points, reviewed=reviewed)
+    return Annotations(planes, sizes, list(table.classes), points=points, reviewed=reviewed, areas=areas)
 
 
 def to_layers(annotations: Annotations, name: str) -> list[LayerData]:
@@ -133,6 +139,11 @@ def _layer(
         "classes": list(names),
         "colors": colors,
         "finished": [list(index) for index, plane in planes.items() if plane in annotations.reviewed],
+        "areas": [
+            [list(index), list(area.xyxy), area.kind]
+            for index, plane in planes.items()
+            for area in annotations.areas.get(plane, ())
+        ],
         "kept": rows[~shapes],
         "point_size": size,
     }

@@ -14,6 +14,7 @@ from napari_localize.core.boxes import BoxRows
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.points import typical_size
 from napari_localize.project.files import stored_path
+from napari_localize.project.journal import areas_of
 from napari_localize.project.places import detections_at, find_place, rows_at
 from napari_localize.project.points import point_size_of, set_point_size
 
@@ -40,10 +41,23 @@ def annotations_of(project: Project, states: Iterable[str] = STATES) -> Annotati
             sizes[plane.name] = (known["Y"], known["X"])
     with project.database.reading() as connection:
         found = {plane.name: detections_at(connection, find_place(connection, plane), states) for plane in planes}
-        points = [point_size_of(connection, key) for key in {plane.image.id for plane in planes}]
+        images = {plane.image.id for plane in planes}
+        points = [point_size_of(connection, key) for key in images]
+        areas_by_image = {key: areas_of(connection, key) for key in images}
     reviewed = [plane.name for plane in planes if plane.status == "finished"]
+    areas = {
+        plane.name: sorted(area for area in areas_by_image[plane.image.id] if area.plane == plane.index)
+        for plane in planes
+    }
     all_points = bool(points) and None not in points
-    return Annotations(found, sizes, tuple(project.classes) or None, reviewed=reviewed, points=all_points)
+    return Annotations(
+        found,
+        sizes,
+        tuple(project.classes) or None,
+        reviewed=reviewed,
+        areas={name: part for name, part in areas.items() if part},
+        points=all_points,
+    )
 
 
 def import_annotations(project: Project, path: Path) -> list[str]:
@@ -69,6 +83,8 @@ def import_annotations(project: Project, path: Path) -> list[str]:
             edit.add(plane, fresh)
             if name in data.reviewed:
                 edit.finish(plane)
+            for area in data.areas.get(name, ()):
+                edit.set_area(plane, area.xyxy, area.kind)
         if known:
             notes.append(f"Boxes left out because the project has them already: {known}.")
     return notes
