@@ -16,7 +16,7 @@ from napari_localize.plugin.keeping import keeper_of
 from napari_localize.plugin.layers import METADATA, box_layer_kwargs, is_box_layer, new_box_layer
 from napari_localize.plugin.lazy import pixels_of
 from napari_localize.plugin.pairs import pair
-from napari_localize.plugin.window import windows_of
+from napari_localize.plugin.window import show_plane, windows_of
 from napari_localize.project import Project, ProjectImage, ProjectPlane, open_project
 from napari_localize.project.database import FILE
 
@@ -127,14 +127,6 @@ def reload(viewer: Any, project: Project) -> None:
     for layer, image in opened:
         if image.id in known:
             keeper.show(known[image.id], layer)
-
-
-def show_plane(viewer: Any, layer: Layer, plane: Sequence[int]) -> None:
-    """Move the sliders to a plane of a layer."""
-    if plane:
-        world = layer.data_to_world([*plane, 0, 0])
-        first = viewer.dims.ndim - layer.ndim
-        viewer.dims.set_point(list(range(first, first + len(plane))), [float(at) for at in world[: len(plane)]])
 
 
 def get_project_reader(path: str | list[str]) -> Callable[[str | list[str]], list[Any]] | None:

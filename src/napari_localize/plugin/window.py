@@ -14,8 +14,10 @@ from napari_localize.plugin.mirror import in_use
 from napari_localize.plugin.timer import single_shot
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.components import LayerList
-    from napari.layers import Points, Shapes
+    from napari.layers import Layer, Points, Shapes
 
 DOTS = "napari_localize_dots"
 """Key in the metadata of a layer of dots."""
@@ -61,6 +63,15 @@ def view_of(viewer: Any, layer: Shapes) -> View | None:
     zoom = float(2 * half[1] * camera.zoom / max(high[1] - low[1], 1e-9))
     rectangle = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
     return View(view_index(layer, viewer.dims.point), rectangle, zoom)
+
+
+def show_plane(viewer: Any, layer: Layer, plane: Sequence[int]) -> None:
+    """Move the sliders to a plane of a layer."""
+    if not plane:
+        return
+    world = layer.data_to_world([*plane, 0, 0])
+    first = viewer.dims.ndim - layer.ndim
+    viewer.dims.set_point(list(range(first, first + len(plane))), [float(at) for at in world[: len(plane)]])
 
 
 class Windows:

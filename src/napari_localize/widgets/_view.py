@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import boxes_to_vertices, is_box_layer, view_index
 from napari_localize.plugin.mirror import editor_of
-from napari_localize.plugin.window import camera_of
+from napari_localize.plugin.window import camera_of, show_plane
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points, Shapes
@@ -36,15 +35,6 @@ def plane_counts(viewer: Any, boxes: BoxLayer) -> tuple[int, ...]:
     steps = tuple(int(n) for n in viewer.dims.nsteps[viewer.dims.ndim - layer.ndim :][:leading])
     seen = np.array([(*plane, *([0] * (leading - len(plane)))) for plane in boxes.planes()], int).reshape(-1, leading)
     return tuple(max(n, int(m) + 1) for n, m in zip(steps, seen.max(0, initial=0), strict=True))
-
-
-def show_plane(viewer: Any, layer: Layer, plane: Sequence[int]) -> None:
-    """Move the sliders to a plane of a layer."""
-    if not plane:
-        return
-    world = layer.data_to_world([*plane, 0, 0])
-    first = viewer.dims.ndim - layer.ndim
-    viewer.dims.set_point(list(range(first, first + len(plane))), [float(at) for at in world[: len(plane)]])
 
 
 def show_box(viewer: Any, boxes: BoxLayer, key: int) -> None:

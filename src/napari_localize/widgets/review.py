@@ -21,7 +21,7 @@ from napari_localize.plugin.keeping import keeper_of
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.mirror import in_use
 from napari_localize.plugin.pairs import lay_on_images, pair
-from napari_localize.plugin.window import windows_of
+from napari_localize.plugin.window import show_plane, windows_of
 from napari_localize.widgets._areas import AreaBar, described
 from napari_localize.widgets._boxes_picker import BoxesPicker
 from napari_localize.widgets._classes import ClassTable
@@ -30,7 +30,7 @@ from napari_localize.widgets._keys import LayerKeys
 from napari_localize.widgets._many import ABOVE, BELOW, IN_VIEW, ON_PLANE, ManyBar
 from napari_localize.widgets._parts import Dock, button, hint, line, row, say, warn
 from napari_localize.widgets._planes import PlaneBar, neighbour, number_of
-from napari_localize.widgets._view import LineWidths, plane_counts, plane_in_view, show_box, show_plane
+from napari_localize.widgets._view import LineWidths, plane_counts, plane_in_view, show_box
 
 NO_BOXES = (
     "There are no boxes to review yet. Run a model in <b>Localize</b>, open a COCO or CSV file, "
