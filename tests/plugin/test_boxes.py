@@ -292,7 +292,7 @@ def test_undo_works_after_the_filter_has_changed(layer, boxes):
 
 def test_accepting_all_is_one_step(layer, boxes):
     boxes.set_filter(0.4)
-    boxes.accept_shown()
+    boxes.accept(boxes.table.guesses())
     assert states(boxes) == ["proposed", "accepted", "accepted", "accepted"]
     assert boxes.undo_text == "accept 3 boxes"
     boxes.undo()

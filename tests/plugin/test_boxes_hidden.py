@@ -62,7 +62,7 @@ def test_guesses_of_a_state_that_is_not_looked_at_are_saved(layer, boxes):
     assert len(again.detections()) == 4
 
 
-@pytest.mark.parametrize("judge", [lambda boxes: boxes.finish(()), lambda boxes: boxes.accept_shown()])
+@pytest.mark.parametrize("judge", [lambda boxes: boxes.finish(()), lambda boxes: boxes.accept(boxes.table.guesses(()))])
 def test_judging_the_plane_means_all_guesses_that_pass_the_filter_shapes_or_dots(boxes, monkeypatch, judge):
     monkeypatch.setattr(module, "MOST_SHAPES", 2)
     boxes.set_filter(0.4)

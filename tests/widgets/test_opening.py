@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QShortcut, QWidget
 
+from napari_localize.plugin.areas import tints_of
 from napari_localize.plugin.keeping import keeper_of
 from napari_localize.plugin.window import windows_of
 from napari_localize.widgets.localize import LocalizeWidget
@@ -67,8 +68,8 @@ def test_a_dock_fits_into_320_pixels_and_scrolls(dock, kind):
 
 @pytest.mark.parametrize("kind", DOCKS)
 def test_a_dock_that_is_closed_listens_to_nothing(dock, viewer, kind, squares):
-    # Boxes are kept on disk and follow the view as long as the viewer is there.
-    windows_of(viewer), keeper_of(viewer)
+    # Boxes are kept on disk, follow the view and have their areas as long as the viewer is there.
+    windows_of(viewer), keeper_of(viewer), tints_of(viewer)
     before = _listeners(viewer)
     widget = dock(kind)
     assert _listeners(viewer) > before

@@ -339,11 +339,6 @@ class BoxLayer:
         self.reconcile()
         self._commit(self._table.set_class(ids, label))
 
-    def accept_shown(self, plane: tuple[int, ...] | None = None) -> None:
-        """Accept every guess to be seen, as a box or as a dot, of one plane or of all."""
-        self.reconcile()
-        self.accept(self._table.guesses(plane))
-
     def guesses_in_view(self) -> NDArray[np.int64]:
         """Return the ids of the guesses whose middle is in view; all of them where nothing is known of a view."""
         self.reconcile()
