@@ -77,7 +77,6 @@ class BoxLayer:
     def __init__(self, layer: Shapes | Points) -> None:
         self._layer = weakref.ref(layer)
         self._editor = editor_of(layer)
-        self._editor.adopt(layer)
         self._line_width = 2.0
         self._next_class = ""
         self._dirty = False

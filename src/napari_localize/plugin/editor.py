@@ -24,9 +24,6 @@ class Editor(Protocol):
     changes: tuple[str, ...]
     """Events of the layer after which its objects may be others."""
 
-    def adopt(self, layer: Any) -> None:
-        """Get a layer ready to be edited."""
-
     def in_use(self, layer: Any) -> bool:
         """Whether a person is drawing, dragging or selecting; touching the layer now would break that."""
 

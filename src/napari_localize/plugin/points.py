@@ -29,11 +29,6 @@ class PointsEditor:
     draw_mode = "add"
     changes = ("data", "features", "size")
 
-    def adopt(self, layer: Points) -> None:
-        """Give the layer the event by which others follow the width of the outlines of boxes."""
-        if "edge_width" not in layer.events.emitters:
-            layer.events.add(edge_width=None)
-
     def in_use(self, layer: Points) -> bool:
         """Whether a person is dragging or selecting; touching the points now would break that."""
         return bool(layer._is_selecting or layer._drag_start is not None)
@@ -92,7 +87,7 @@ class PointsEditor:
         self.set_widths(layer, outline_widths(states, width) if known else width)
         with layer.block_update_properties():
             layer.current_border_width = width * STATE_WIDTHS["added"]
-        layer.events.edge_width()
+        layer.events.border_width()
 
     def sides(self, layer: Points) -> list[float]:
         """Return the size of some points."""

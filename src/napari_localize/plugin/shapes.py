@@ -30,9 +30,6 @@ class ShapesEditor:
     draw_mode = "add_rectangle"
     changes = ("data", "features")
 
-    def adopt(self, layer: Shapes) -> None:
-        """Do nothing: a Shapes layer has all that is needed."""
-
     def in_use(self, layer: Shapes) -> bool:
         """Whether a person is drawing, dragging or selecting."""
         return any(getattr(layer, name, False) for name in ("_is_creating", "_is_moving", "_is_selecting"))
