@@ -196,3 +196,17 @@ def test_planes_that_do_not_fit_are_refused(project):
 def test_a_stack_slices_like_an_array(project, pixels, index):
     stack = pixels_of(open_image(project.image("movie.tif").path)).data
     np.testing.assert_array_equal(stack[index], np.moveaxis(pixels, 1, 0)[index])
+
+
+@pytest.mark.parametrize("in_a_file", [True, False])
+def test_points_open_as_points(viewer, project, in_a_file):
+    image = project.image("plane.tif") if in_a_file else project.add_array("loose", (30, 40), "YX")
+    image.set_point_size(6.0)
+    project.propose(image.name, Detections(np.array([[2, 2, 8, 8]]), scores=np.array([0.5])), "spots@1")
+    layer = open_in(viewer, project.image(image.id))
+    assert type(layer).__name__ == "Points"
+    np.testing.assert_allclose(layer.data, [[4.5, 4.5]])
+    boxes = box_layer(layer)
+    boxes.accept(boxes.shown())
+    project.settle()
+    assert project.detections(image.name).states.tolist() == ["accepted"]

@@ -21,7 +21,9 @@ def test_the_examples_run(tmp_path, monkeypatch, capsys):
     boxes = Detections(np.array([[0, 0, 9, 9], [20, 0, 29, 9]]), scores=np.array([0.9, 0.1]), class_names=("nucleus",))
     monkeypatch.setitem(vars(nl), "predict", lambda path, model: boxes)  # without importing torch
     monkeypatch.chdir(tmp_path)
-    examples = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    # The example before needs a window; what it calls is tested with it.
+    text = GUIDE.read_text().partition("## From Python")[2]
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(examples) == 4
     names = {}
     for example in examples:

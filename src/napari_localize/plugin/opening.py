@@ -21,7 +21,7 @@ from napari_localize.project import Project, ProjectImage, ProjectPlane, open_pr
 from napari_localize.project.database import FILE
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer, Shapes
+    from napari.layers import Image, Layer, Points, Shapes
 
 _opened: weakref.WeakKeyDictionary[Any, list[weakref.ref[Layer]]] = weakref.WeakKeyDictionary()
 
@@ -171,7 +171,9 @@ def _layers_for(
     if pixels is None:
         boxes = _boxes_alone(image)
     else:
-        boxes = new_box_layer(pixels, channel_axis=channel_axis, name=f"{image.name} boxes")
+        size = image.point_size
+        what = "boxes" if size is None else "points"
+        boxes = new_box_layer(pixels, channel_axis=channel_axis, name=f"{image.name} {what}", point_size=size)
         pair(boxes, pixels)
     keeper_of(viewer).show(image, boxes)
     return pixels, made, boxes
@@ -224,10 +226,11 @@ def _fitting(viewer: Any, image: ProjectImage) -> Image | None:
     return None
 
 
-def _boxes_alone(image: ProjectImage) -> Shapes:
-    """Return a layer for the boxes of an image whose pixels are nowhere."""
-    from napari.layers import Shapes
+def _boxes_alone(image: ProjectImage) -> Shapes | Points:
+    """Return a layer for the boxes or points of an image whose pixels are nowhere."""
+    from napari.layers import Points, Shapes
 
+    size = image.point_size
     planes = _planes(image)
     sizes = dict(zip(image.axes, image.shape, strict=True))
     info = {
@@ -237,11 +240,11 @@ def _boxes_alone(image: ProjectImage) -> Shapes:
         "planes": planes,
         "axes": [axis.lower() for axis in image.axes if axis not in "YXCS"],
     }
-    return Shapes(
+    return (Shapes if size is None else Points)(
         ndim=len(planes) + 2,
-        name=f"{image.name} boxes",
-        metadata={METADATA: {"classes": ["object"], "image": info}},
-        **box_layer_kwargs("object"),
+        name=f"{image.name} {'boxes' if size is None else 'points'}",
+        metadata={METADATA: {"classes": ["object"], "image": info, "point_size": size}},
+        **box_layer_kwargs("object", size),
     )
 
 
