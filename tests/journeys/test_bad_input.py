@@ -28,14 +28,14 @@ def test_without_an_image(person, crop):
 
 
 def test_with_layers_of_other_kinds_only(person, viewer, crop):
-    """Select a layer of labels, then one of points, and press Run."""
+    """Select a layer of labels, then one of vectors, and press Run."""
     localize = person.open_dock("Localize")
     viewer.add_labels(np.ones((32, 32), int), name="mask")
     assert "'mask' is a Labels layer" in localize.image.hint.text()
     person.press(localize.run_button)
     person.one_message("image")
-    viewer.add_points(np.ones((3, 2)), name="spots")
-    assert "'spots' is a Points layer" in localize.image.hint.text()
+    viewer.add_vectors(np.ones((3, 2, 2)), name="arrows")
+    assert "'arrows' is a Vectors layer" in localize.image.hint.text()
     person.press(localize.run_button)
     person.one_message("image")
     still_works(person, crop)

@@ -149,7 +149,7 @@ def test_one_channel_of_several_is_localized_and_learned_from(person, viewer, cr
     loop = person.open_dock()
     localize, review, retrain = loop.localize, loop.review, loop.retrain
     person.pick(localize.model, "nuclei")
-    person.unfold(localize, "Channels, device")
+    person.unfold(localize, "Channels, answer, device")
     assert localize.channels.axis == 0
     person.pick(localize.channels.channel_choice, "1")
     person.run(localize)

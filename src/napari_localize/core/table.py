@@ -15,24 +15,18 @@ from napari_localize.core.colors import class_colors, next_color
 from napari_localize.core.columns import BoxColumns
 from napari_localize.core.detections import HUMAN, STATES, Detections
 from napari_localize.core.errors import UserError
-from napari_localize.core.overlap import overlapping
 from napari_localize.core.points import to_points
+from napari_localize.core.proposing import Region, proposing
 from napari_localize.core.steps import Areas, Change, Classes, Finished, History, Journal, Step
 
 APPROVED = frozenset({"accepted", "edited", "added"})
 """States of boxes of which a person has said that they are right."""
-
-SAME_OBJECT = 0.5
-"""A proposal that overlaps a box a person has judged by more than this (IoU) is the same object."""
 
 _ROUNDING = 1e-6  # a float32 score of 0.7 is a little less than 0.7
 
 _PROPOSED, _ACCEPTED, _EDITED, _ADDED, _REJECTED = (
     STATE_CODES[state] for state in ("proposed", "accepted", "edited", "added", "rejected")
 )
-
-Region = tuple[float, float, float, float]
-"""``y0, y1, x0, x1`` in pixels."""
 
 Ids = Iterable[int] | NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -468,7 +462,7 @@ class BoxTable:
         for plane, found in proposals.items():
             if self.point_size is not None:
                 found = to_points(found, self.point_size)
-            put, stale, out = self._proposing(plane, found, origin, replace, region)
+            put, stale, out = proposing(self, plane, found, origin, replace, region)
             self._know_classes(found.class_names)
             puts.append(put)
             gone.append(stale)
@@ -483,64 +477,3 @@ class BoxTable:
             put = self.take(np.concatenate([part.ids for part in puts])) if puts else BoxRows.empty()
             self.journal.record(Change("propose", origin, put, removed, classes=dict(self.classes)))
         return left_out
-
-    def _proposing(
-        self, plane: PlaneIndex, found: Detections, origin: str, replacing: bool, region: Region | None
-    ) -> tuple[BoxRows, NDArray[np.int64], int]:
-        table = self.boxes
-        on = self.on(plane)
-        guess = on & (table.states == _PROPOSED)
-        near = _near(table.boxes, found.boxes)
-        if region is None:
-            beside = np.zeros(len(table), bool)
-        else:
-            top, bottom, left, right = region
-            x, y = (table.boxes[:, 0] + table.boxes[:, 2]) / 2, (table.boxes[:, 1] + table.boxes[:, 3]) / 2
-            beside = guess & ~((top <= y) & (y < bottom) & (left <= x) & (x < right))
-        taken = overlapping(found.boxes, table.boxes[on & ~guess & near], SAME_OBJECT)
-        # An object on the border of the region may have been found from the other side before.
-        fresh = found[~taken & ~overlapping(found.boxes, table.boxes[beside & near], SAME_OBJECT)]
-        stale = set(table.ids[guess & ~beside].tolist()) if replacing else set()
-        known = {
-            (corners.tobytes(), table.class_names[label]): key
-            for corners, label, key in zip(
-                table.boxes[guess & near],
-                table.labels[guess & near].tolist(),
-                table.ids[guess & near].tolist(),
-                strict=True,
-            )
-        }
-        # A box that was there before keeps its id, so that selection and layer stay as they are.
-        ids = np.array(
-            [
-                known.pop((corners.tobytes(), fresh.class_names[label]), -1)
-                for corners, label in zip(fresh.boxes, fresh.labels.tolist(), strict=True)
-            ],
-            np.int64,
-        )
-        stale.difference_update(ids.tolist())
-        new = ids < 0
-        ids[new] = self.new_ids(int(new.sum()))
-        n = len(fresh)
-        rows = BoxRows(
-            ids=ids,
-            planes=np.zeros(n, np.int32),
-            boxes=fresh.boxes,
-            labels=fresh.labels.astype(np.int32),
-            scores=fresh.scores.astype(np.float64),
-            origins=np.zeros(n, np.int32),
-            states=np.full(n, _PROPOSED, np.int8),
-            plane_indices=(plane,),
-            class_names=fresh.class_names,
-            origin_names=(origin,),
-        )
-        return rows, np.array(sorted(stale), np.int64), int(taken.sum())
-
-
-def _near(boxes: NDArray[np.float32], found: NDArray[np.float32]) -> Mask:
-    """Return which boxes touch the rectangle around all that was found."""
-    if not len(found):
-        return np.zeros(len(boxes), bool)
-    low, high = found[:, :2].min(axis=0), found[:, 2:].max(axis=0)
-    mask: Mask = (boxes[:, 2:] >= low).all(axis=1) & (boxes[:, :2] <= high).all(axis=1)
-    return mask

@@ -95,7 +95,7 @@ class ReviewWidget(Dock):
             "New layer of boxes", "Make an empty layer of boxes on the image.", self.new_boxes, "Shift+B", self
         )
         self.points_button = button(
-            "New layer of points", "Make an empty layer of points on the image.", self.new_points, "Shift+D", self
+            "New layer of points", "Make an empty layer of points on the image.", self.new_points, "Shift+M", self
         )
         self.add_button = button("+ class   ⇧C", "Add a class. Key: Shift+C.", self.add_class)
         self.remove_button = button(
