@@ -129,7 +129,7 @@ def dots(table: BoxTable, view: View, part: float, spacing: float, most: int) ->
     spacing : float
         Screen pixels between dots of a class.
     most : int
-        More dots than that are put farther apart.
+        About so many dots at most; more are put farther apart.
 
     Returns
     -------
@@ -141,12 +141,18 @@ def dots(table: BoxTable, view: View, part: float, spacing: float, most: int) ->
     rows = np.flatnonzero(showing & touching(boxes.boxes, view.grown(part)))
     if not len(rows):
         return np.zeros(0, np.int64)
+    if len(rows) <= most:
+        return boxes.ids[rows]
     corners = boxes.boxes[rows]
-    while True:
-        cells = np.floor((corners[:, :2] + corners[:, 2:]) * (view.zoom / (2 * spacing))).astype(np.int64)
-        cells -= cells.min(axis=0)
-        keys = (cells[:, 1] * (int(cells[:, 0].max()) + 1) + cells[:, 0]) * len(boxes.class_names) + boxes.labels[rows]
-        _, first = np.unique(keys, return_index=True)
-        if len(first) <= most:
-            return boxes.ids[rows[first]]
-        spacing *= 1.5
+    centers = (corners[:, :2] + corners[:, 2:]) / 2
+    centers -= centers.min(axis=0)
+    # Cells so large that there are not too many of them, each with at most one dot of each class.
+    area = float(np.prod(centers.max(axis=0)))
+    side = max(spacing / view.zoom, (area * len(boxes.class_names) / most) ** 0.5)
+    cells = (centers / side).astype(np.int64)
+    across = int(cells[:, 0].max()) + 1
+    keys = (cells[:, 1] * across + cells[:, 0]) * len(boxes.class_names) + boxes.labels[rows]
+    chosen = np.full(int(keys.max()) + 1, -1)
+    chosen[keys] = rows
+    ids: NDArray[np.int64] = boxes.ids[chosen[chosen >= 0]]
+    return ids

@@ -30,7 +30,7 @@ METADATA = "napari_localize"
 COLUMNS: Mapping[str, Any] = {"class": object, "score": float, "id": np.int64, "origin": object, "state": object}
 """Feature columns of a layer of boxes: a score is NaN when a person made the box, an id is -1 until it is known."""
 
-MOST_SHAPES = 400
+MOST_SHAPES = 300
 """Up to so many boxes are all shapes of their layer, of more those are where a person looks: napari takes longer than
 a person notices to exchange more shapes than this."""
 

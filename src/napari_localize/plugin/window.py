@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 DOTS = "napari_localize_dots"
 """Key in the metadata of a layer of dots."""
 
-_SETTLE_MS, _IDLE_MS = 25, 300
+_SETTLE_MS, _IDLE_MS = 5, 300
 _SPACING, _SIZE = 3.0, 4.0  # screen pixels
-_MOST_DOTS = 8_000
+_MOST_DOTS = 6_000
 _BESIDE = 0.5
 """So much of the view's size beside it has dots already, so that a short way needs no new ones."""
 
