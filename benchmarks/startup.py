@@ -9,15 +9,17 @@ bundled 512 x 512 sample image, from the click to the finished layer.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
 import pandas as pd
 
-WIDGETS = ("Localize", "Review", "Retrain")
+WIDGETS = ("Localize", "Review", "Retrain", "Project")
 
 
 def main() -> int:
@@ -32,7 +34,9 @@ def main() -> int:
             _import_times("import napari_localize.widgets.loop", args.repeats, "import napari, napari.viewer"),
         ),
     ]
-    rows += _in_napari(args.repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["NAPARI_LOCALIZE_DATA"] = folder
+        rows += _in_napari(args.repeats)
     table = pd.DataFrame(
         [(what, statistics.median(values), min(values), max(values)) for what, values in rows],
         columns=["what", "median s", "min s", "max s"],
@@ -52,6 +56,7 @@ def _in_napari(repeats: int) -> list[tuple[str, list[float]]]:
     from qtpy.QtWidgets import QApplication
 
     from napari_localize.engine import shared_engine
+    from napari_localize.plugin.keeping import close_keepers
 
     viewer = napari.Viewer()
     viewer.open_sample("napari-localize", "nuclei")
@@ -74,6 +79,7 @@ def _in_napari(repeats: int) -> list[tuple[str, list[float]]]:
         cold.append(_seconds_of(widget.run, widget))
     warm = [_seconds_of(widget.run, widget) for _ in range(repeats)]
     viewer.close()
+    close_keepers()
     rows.append(("first boxes, cold engine", cold))
     return [*rows, ("boxes again, warm engine", warm)]
 

@@ -19,6 +19,7 @@ from napari_localize.core.annotations import Annotations, split_plane_name
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.samples import ANNOTATIONS, sample_folder
+from napari_localize.project.folder import DATA_VARIABLE
 
 if TYPE_CHECKING:
     import argparse
@@ -81,6 +82,9 @@ class _Window:
             command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", *command]
         else:
             environment["QT_QPA_PLATFORM"] = "offscreen"
+        if "--stay" not in command:
+            # Nobody will want back what was found here.
+            environment[DATA_VARIABLE] = str(folder / "user")
         say("Opening napari ...")
         with (folder / "window.log").open("wb") as log:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)
