@@ -201,6 +201,8 @@ class Person:
         combo = picker if isinstance(picker, QComboBox) else picker.findChild(QComboBox)
         assert combo.isVisible()
         combo.setFocus()
+        # Letters that follow each other faster than this are taken for one word.
+        self.bot.wait(QApplication.keyboardInputInterval() + 50)
         self.bot.keyClicks(combo, text)
         assert combo.currentText() == text
 
