@@ -31,6 +31,7 @@ from napari_localize.plugin.mirror import (
 from napari_localize.plugin.reading import BoxReading
 from napari_localize.plugin.rows import Rows, find_edit
 from napari_localize.plugin.timer import single_shot
+from napari_localize.plugin.whole import give_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -98,6 +99,7 @@ class BoxLayer(BoxReading):
             getattr(layer.events, name).connect(self._on_event)
         layer.selected_data.events.items_changed.connect(self._on_selection)
         _bind_undo(layer)
+        give_whole(layer, self._whole)
 
     @property
     def points(self) -> bool:
@@ -293,27 +295,9 @@ class BoxLayer(BoxReading):
         replace: bool = True,
         region: Region | None = None,
     ) -> int:
-        """Show what a model has found.
+        """Show what a model has found, and return how many of its boxes a person has judged already.
 
-        The guesses of models that nobody has touched are replaced on these planes. What a person has made,
-        changed, accepted or rejected stays, and a proposal that overlaps such a box (IoU above 0.5) is
-        left out. This is no step of a person and cannot be undone.
-
-        Parameters
-        ----------
-        proposals : mapping of plane index to Detections
-            A plane with no detections loses its old proposals.
-        origin : str
-            ``name@version`` of the model.
-        replace : bool
-            False adds to the proposals that are there, while a run is still going on.
-        region : (y0, y1, x0, x1), optional
-            Where the model has looked; proposals with their centre elsewhere stay.
-
-        Returns
-        -------
-        int
-            Number of proposals left out because a person has judged the same object.
+        The parameters are those of `core.table.BoxTable.propose`.
         """
         self.reconcile()
         left_out = self._table.propose(proposals, origin, replace=replace, region=region)
@@ -418,7 +402,12 @@ class BoxLayer(BoxReading):
             layer.bind_key(key, None)
         if self._timer is not None:
             self._timer.stop()
+        del layer.as_layer_data_tuple
         _controllers.pop(layer, None)
+
+    def _whole(self) -> tuple[BoxTable, NDArray[np.int64]]:
+        self.reconcile()
+        return self._table, self._drawn
 
     def _commit(self, step: Step | None) -> None:
         if step is not None:

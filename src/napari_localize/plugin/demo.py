@@ -39,7 +39,10 @@ def main() -> int:
     args = parser.parse_args()
 
     import napari
+    from qtpy.QtCore import QSettings
 
+    # What its user has chosen in the docks is neither read nor changed.
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(args.folder / "user"))
     viewer = napari.Viewer(title="napari-localize demo")
     viewer.window.resize(1400, 900)
     _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Localize")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
     from napari_localize.core.table import Count
 
 
-class BoxReading:
+class BoxReading(ABC):
     """The reading half of `plugin.boxes.BoxLayer`: nothing here changes a box."""
 
     _table: BoxTable
     _drawn: NDArray[np.int64]
 
     @property
+    @abstractmethod
     def layer(self) -> Shapes | Points:
-        """The layer of the boxes."""
-        raise NotImplementedError
+        """The layer; it is not kept alive by this object."""
 
+    @abstractmethod
     def reconcile(self) -> None:
         """Find out now what a person or another plugin has done to the layer."""
-        raise NotImplementedError
 
     @property
     def classes(self) -> dict[str, str]:

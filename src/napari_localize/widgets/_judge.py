@@ -28,6 +28,8 @@ from napari_localize.widgets._parts import SPACING, row
 if TYPE_CHECKING:
     from qtpy.QtGui import QAction
 
+    from napari_localize.plugin.boxes import BoxLayer
+
 _ICON = 14  # pixels
 _DRAW = ("Draw   R", "Draw boxes of the class selected above by dragging. Key: R.")
 _ADD = ("Add   P", "Add points of the class selected above by clicking. Key: P.")
@@ -221,3 +223,9 @@ def _push(text: str, tooltip: str) -> QPushButton:
     widget = QPushButton(text)
     widget.setToolTip(tooltip)
     return widget
+
+
+def no_guesses(boxes: BoxLayer) -> str:
+    """Say that no guesses are left on the plane in view, and where there are others."""
+    others = boxes.number_of_guesses()
+    return "No guesses are left on this plane" + (f", {others} on others: press K." if others else ".")

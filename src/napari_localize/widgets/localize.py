@@ -159,6 +159,7 @@ class LocalizeWidget(Dock):
         for part in (self.progress, self.status, self._empty, self.filter):
             self.column.addWidget(part)
         self.column.addStretch(1)
+        self.setMinimumWidth(300)
 
     def _read_preferences(self) -> None:
         self.device.setCurrentText(str(preference("engine", "device", "auto")))

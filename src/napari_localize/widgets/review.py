@@ -10,7 +10,7 @@ from app_model.types import KeyCode, KeyMod
 from napari.layers import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QInputDialog, QLabel, QShortcut, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.points import POINT_SIZE
@@ -24,8 +24,9 @@ from napari_localize.plugin.pairs import lay_on_images, pair
 from napari_localize.plugin.window import show_plane, windows_of
 from napari_localize.widgets._areas import AreaBar, described
 from napari_localize.widgets._boxes_picker import BoxesPicker
+from napari_localize.widgets._class_actions import ClassActions
 from napari_localize.widgets._classes import ClassTable
-from napari_localize.widgets._judge import JudgeBar, StateBar
+from napari_localize.widgets._judge import JudgeBar, StateBar, no_guesses
 from napari_localize.widgets._keys import LayerKeys
 from napari_localize.widgets._many import ABOVE, BELOW, IN_VIEW, ON_PLANE, ManyBar
 from napari_localize.widgets._parts import Dock, button, hint, line, row, say, warn
@@ -33,14 +34,14 @@ from napari_localize.widgets._planes import PlaneBar, neighbour, number_of
 from napari_localize.widgets._view import LineWidths, plane_counts, plane_in_view, show_box
 
 NO_BOXES = (
-    "There are no boxes to review yet. Run a model in <b>Localize</b>, open a COCO or CSV file, "
+    "There are no boxes to review yet. Run a model in <b>Localize</b>, open an annotation file, "
     "or make a new layer and draw boxes, or click points."
 )
 _CLOCK_MS = 400
 NO_IMAGE = "Open an image first: File &gt; Open, File &gt; Open Sample, or drag a file onto the window."
 
 
-class ReviewWidget(Dock):
+class ReviewWidget(ClassActions, Dock):
     """Choose a layer of boxes and go through it: accept, reject, reclass, draw, finish plane by plane."""
 
     def __init__(self, napari_viewer: Any) -> None:
@@ -399,7 +400,7 @@ class ReviewWidget(Dock):
         if key is None:
             if step > 0:
                 boxes.select([])
-            say(self.status, _no_guesses(boxes) if step > 0 else "This is the first guess.")
+            say(self.status, no_guesses(boxes) if step > 0 else "This is the first guess.")
             return
         say(self.status, "")
         if str(boxes.layer.mode) != "select":
@@ -495,60 +496,3 @@ class ReviewWidget(Dock):
     def _show_states(self) -> None:
         if self._boxes is not None:
             self._boxes.set_shown_states(self.states.shown)
-
-    # Classes
-
-    def add_class(self) -> None:
-        """Ask for a name and add a class."""
-        boxes = self._boxes
-        if boxes is None:
-            return
-        name, fine = QInputDialog.getText(self, "New class", "Name of the class:")
-        if fine:
-            self._try(boxes.add_class, name)
-            if name.strip() in boxes.classes:
-                boxes.next_class = name.strip()
-
-    def remove_class(self) -> None:
-        """Remove the class of the selected row."""
-        name = self.classes.current
-        if self._boxes is not None and name is not None:
-            self._try(self._boxes.remove_class, name)
-
-    def _rename_class(self, old: str, new: str) -> None:
-        if self._boxes is not None:
-            self._try(self._boxes.rename_class, old, new)
-
-    def _recolor_class(self, name: str, color: str) -> None:
-        if self._boxes is not None:
-            self._try(self._boxes.recolor_class, name, color)
-
-    def _try(self, action: Any, *values: str) -> None:
-        try:
-            action(*values)
-        except UserError as error:
-            warn(str(error))
-        self._refresh()
-
-    def _choose_class(self, name: str) -> None:
-        if self._boxes is not None:
-            self._boxes.next_class = name
-
-    def _give_class(self, name: str) -> None:
-        boxes = self._boxes
-        if boxes is not None:
-            boxes.set_class(self._selected(boxes), name)
-            boxes.next_class = name
-
-    def _class_key(self) -> None:
-        sender = self.sender()
-        if self._boxes is not None and sender is not None:
-            names = list(self._boxes.classes)
-            number = sender.property("number")
-            if number < len(names):
-                self._give_class(names[number])
-
-
-def _no_guesses(boxes: BoxLayer) -> str:
-    others = boxes.number_of_guesses()
-    return "No guesses are left on this plane" + (f", {others} on others: press K." if others else ".")
