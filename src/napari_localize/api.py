@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_localize.core.settings import PredictSettings, TrainSettings
+from napari_localize.evaluation.metrics import evaluate
 from napari_localize.formats import read_annotations, write_annotations
 from napari_localize.formats.sources import planes_of
 from napari_localize.models.registry import find_model
-from napari_localize.training.evaluation import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

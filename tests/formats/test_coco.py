@@ -15,8 +15,8 @@ from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Area
+from napari_localize.evaluation.metrics import evaluate
 from napari_localize.formats import read_annotations, write_annotations
-from napari_localize.training.evaluation import evaluate
 
 
 @pytest.fixture

@@ -306,7 +306,7 @@ def nuclei():
 
 
 def agreement(found, true):
-    from napari_localize.training.evaluation import summarize
+    from napari_localize.evaluation.metrics import summarize
 
     names = found.class_names
     return summarize([found], [Detections(true.boxes, class_names=names)])["F1"]

@@ -150,7 +150,7 @@ def _draw(image: Path, boxes: Detections, target: Path) -> None:
 
 def _print(found: Annotations, truth: Annotations) -> None:
     """Compare counts and boxes, whatever the classes are called."""
-    from napari_localize.training.evaluation import summarize
+    from napari_localize.evaluation.metrics import summarize
 
     files: dict[str, list[str]] = {}
     for name in truth:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_localize.cli._files import check_output_file
 from napari_localize.cli._report import Progress, result, result_json, say
-from napari_localize.core.comparison import verdict
 from napari_localize.core.errors import UserError
 from napari_localize.core.settings import TrainSettings
+from napari_localize.evaluation.verdict import verdict
 
 if TYPE_CHECKING:
     import argparse

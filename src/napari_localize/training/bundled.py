@@ -18,6 +18,7 @@ from skimage.io import imread
 from napari_localize.core.detections import Detections
 from napari_localize.core.planes import ArrayPlane
 from napari_localize.core.settings import PredictSettings
+from napari_localize.evaluation.metrics import best_threshold
 from napari_localize.formats import read_annotations
 from napari_localize.models import intensity
 from napari_localize.models.card import ModelCard
@@ -26,7 +27,6 @@ from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
 from napari_localize.training.compare import measure
 from napari_localize.training.crops import CropRecipe, TrainingPlane
-from napari_localize.training.evaluation import best_threshold
 from napari_localize.training.optimise import Recipe
 from napari_localize.training.planes import read_training_plane
 from napari_localize.training.simulate import simulate

@@ -13,9 +13,9 @@ from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import PlaneSource
 from napari_localize.core.settings import PredictSettings
 from napari_localize.core.tiling import Rectangle
+from napari_localize.evaluation.metrics import best_threshold, summarize
 from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
-from napari_localize.training.evaluation import best_threshold, summarize
 
 
 @dataclass(frozen=True)

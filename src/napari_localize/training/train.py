@@ -22,6 +22,7 @@ from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import ArrayPlane, PlaneSource
 from napari_localize.core.settings import PredictSettings, TrainSettings
 from napari_localize.core.tiling import Rectangle
+from napari_localize.evaluation.metrics import summarize
 from napari_localize.models import intensity
 from napari_localize.models.card import UNNAMED, ModelCard
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
@@ -29,7 +30,6 @@ from napari_localize.models.localizer import Model, load_model
 from napari_localize.models.predict import FLOOR, predict_plane
 from napari_localize.training.compare import Part, compare_models, counting, within
 from napari_localize.training.crops import CropRecipe, TrainingPlane, make_batch
-from napari_localize.training.evaluation import summarize
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.planes import (
     MOST_PIXELS,

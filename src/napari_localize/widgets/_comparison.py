@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
 
-from napari_localize.core.comparison import verdict
+from napari_localize.evaluation.verdict import verdict
 from napari_localize.widgets._parts import button, hint, line, row, say, titled
 
 KEEP_KEY, DISCARD_KEY = "Ctrl+Shift+K", "Ctrl+Shift+D"

@@ -18,7 +18,7 @@ import numpy as np
 from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
-from napari_localize.training.matching import match_boxes, split_by_overlap
+from napari_localize.evaluation.matching import match_boxes, split_by_overlap
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,9 @@ from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Area
-from napari_localize.training import evaluation
-from napari_localize.training.evaluation import best_threshold, evaluate, summarize
-from napari_localize.training.matching import match_boxes, overlaps, split_by_overlap
+from napari_localize.evaluation import metrics
+from napari_localize.evaluation.matching import match_boxes, overlaps, split_by_overlap
+from napari_localize.evaluation.metrics import best_threshold, evaluate, summarize
 
 
 def squares(*corners: tuple[float, float], scores=None, size=10, **kwargs) -> Detections:
@@ -99,7 +99,7 @@ def test_a_plane_cut_into_parts_has_the_same_average_precision(monkeypatch):
         for p in predictions
     ]
     whole = summarize(predictions, annotations)
-    monkeypatch.setattr(evaluation, "_LARGE_PLANE", 100)
+    monkeypatch.setattr(metrics, "_LARGE_PLANE", 100)
     assert summarize(predictions, annotations) == pytest.approx(whole, abs=1e-9)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_localize.core.comparison import verdict
+from napari_localize.evaluation.verdict import verdict
 
 
 def metrics(ap50: float, f1: float) -> dict[str, float]:
