@@ -33,6 +33,7 @@ HEADS = {
     "geojson": b'{"type": "FeatureCollection", "features": [',
     "imagej": b"Iout",
     "napari": b"index,axis-0,axis-1\n",
+    "xy": b"x,y\n",
     "trackmate": b"<TrackMate version='7'>",
     "labels": b"",
 }

@@ -21,7 +21,7 @@ SPOTS = Detections(
 DATA = Annotations({"spots.tif": to_points(SPOTS, 8)}, {"spots.tif": (50, 60)}, points=True)
 
 
-@pytest.mark.parametrize("name", ["spots.csv", "spots.json"])
+@pytest.mark.parametrize("name", ["spots.csv", "spots.json", "spots.geojson", "spots.zip"])
 def test_points_come_back_where_they_were_also_at_the_border(tmp_path, name):
     assert write_annotations(tmp_path / name, DATA) == []
     again = read_annotations(tmp_path / name)
@@ -33,7 +33,7 @@ def test_points_come_back_where_they_were_also_at_the_border(tmp_path, name):
     assert not again.notes
 
 
-@pytest.mark.parametrize("name", sorted(set(writable_formats()) - {"csv", "coco"}))
+@pytest.mark.parametrize("name", sorted(set(writable_formats()) - {"csv", "coco", "geojson", "imagej"}))
 def test_formats_without_points_get_boxes_within_the_image_and_that_is_said(tmp_path, name):
     notes = write_annotations(tmp_path / "spots.x", DATA, format=name)
     assert any("no place for points" in note for note in notes)

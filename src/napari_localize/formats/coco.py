@@ -138,7 +138,7 @@ def _annotations(
     labels, class_names = _categories(head, data_set)
     table, left_out = BoxTable(), Counter[str]()
     notes: list[str] = []
-    points: set[int] = set()
+    points: dict[int, float] = {}
     only_points = True
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
@@ -162,7 +162,7 @@ def _annotations(
                 f"among the categories of {data_set.name}; add it there."
             )
         if "keypoints" in row and box[:2] == box[2:]:
-            points.add(len(table.box))
+            points[len(table.box)] = math.nan
         only_points &= _is_point(row, box)
         table.add(
             plane,

@@ -2,7 +2,8 @@
 
 Boxes are polygons with ``classification``; the score is the measurement ``Score``, and ``metadata``, which QuPath
 keeps, has plane, id, origin and state. What a model has found is a detection, what a person has drawn is an
-annotation. Any polygons are read as the boxes around them, points as squares of a nominal size; annotations without
+annotation. Points are points, with a nominal size in ``metadata``. Any polygons are read as the boxes around them;
+annotations without
 a class beside detections are regions, such as a tissue, and no objects. QuPath passes over the list of planes and
 classes.
 """
@@ -52,7 +53,7 @@ def read(path: Path, options: ReadOptions) -> Annotations:
     some_detected = any(_kind(properties) in ("detection", "cell", "tile") for properties, _ in objects)
     named = {split_plane_name(name)[0] for name in [*planes, *(_plane_in(p) for p, _ in objects)] if name}
     image, size = (named.pop(), None) if len(named) == 1 else image_of(path, options)
-    table, points, notes = BoxTable(), set(), list[str]()
+    table, points, notes = BoxTable(), dict[int, float](), list[str]()
     for properties, feature in objects:
         corners = _corners(feature.get("geometry"))
         class_name = _class(properties)
@@ -63,9 +64,9 @@ def read(path: Path, options: ReadOptions) -> Annotations:
             left_out["they are annotations without a class beside detections, so regions and not objects"] += 1
             continue
         name = _plane_in(properties) or plane_name(image, _position(feature["geometry"]))
-        if corners[:2] == corners[2:]:
-            points.add(len(table.box))
         metadata = _dict(properties.get("metadata"))
+        if corners[:2] == corners[2:]:
+            points[len(table.box)] = _size(metadata.get("size"))
         table.add(
             planes.setdefault(name, len(planes)),
             corners,
@@ -103,11 +104,17 @@ def write(path: Path, data: Annotations) -> list[str]:
             x0, y0, x1, y1 = box
             kind, measured = ("annotation", "{}") if math.isnan(score) else ("detection", f'{{"Score": {score}}}')
             # By hand, which is several times faster than to have the whole object written.
+            shape, size = (
+                f'"Polygon", "coordinates": [[[{x0}, {y0}], [{x1}, {y0}], [{x1}, {y1}], [{x0}, {y1}], [{x0}, {y0}]]]',
+                "",
+            )
+            if data.points:
+                shape = f'"Point", "coordinates": [{(x0 + x1) / 2:.10g}, {(y0 + y1) / 2:.10g}]'
+                size = f', "size": "{math.sqrt((x1 - x0) * (y1 - y0)):.6g}"'
             lines.append(
-                f'{{"type": "Feature", "geometry": {{"type": "Polygon", "coordinates": [[[{x0}, {y0}], [{x1}, {y0}], '
-                f'[{x1}, {y1}], [{x0}, {y1}], [{x0}, {y0}]]]{plane}}}, "properties": {{"objectType": "{kind}", '
+                f'{{"type": "Feature", "geometry": {{"type": {shape}{plane}}}, "properties": {{"objectType": "{kind}", '
                 f'"classification": {classes[label]}, "measurements": {measured}, "metadata": {{"plane": '
-                f'{quoted}, "id": "{own}", "origin": {json.dumps(origin)}, "state": "{state}"}}}}}}'
+                f'{quoted}, "id": "{own}", "origin": {json.dumps(origin)}, "state": "{state}"{size}}}}}}}'
             )
     known = [{"name": name, "reviewed": name in data.reviewed, "size": data.sizes.get(name)} for name in data]
     own_part = json.dumps({"classes": data.class_names, "planes": known})
@@ -127,7 +134,7 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    holds=EVERYTHING - {"rejected"},
+    holds=EVERYTHING - {"rejected"} | {"points"},
 )
 
 
@@ -206,6 +213,14 @@ def _score(properties: dict[str, Any]) -> float:
     named = {_text(key).lower(): value for key, value in _dict(measured).items()}
     value = next((named[name] for name in _SCORES if name in named), None)
     return float(value) if type(value) is float or (type(value) is int and abs(value) < 1 << 62) else math.nan
+
+
+def _size(value: Any) -> float:
+    """Return the nominal size of a point; QuPath keeps metadata as text."""
+    try:
+        return float(_text(value))
+    except ValueError:
+        return math.nan
 
 
 def _text(value: Any) -> str:

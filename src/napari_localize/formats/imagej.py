@@ -1,8 +1,8 @@
 """ImageJ and Fiji: regions of interest in a ``.roi`` file, or many in a ``.zip`` as the ROI Manager saves them.
 
 Boxes are rectangles with parts of a pixel; their ``group`` and colour stand for the class, and their properties hold
-class, score, id, origin, state and plane. Rectangles, ovals and outlines are read as the boxes around them, points as
-squares of a nominal size; lines and text are left out. A position along z or t names the plane.
+class, score, id, origin, state and plane. Points are points, with a nominal size in their properties. Rectangles, ovals
+and outlines are read as the boxes around them; lines and text are left out. A position along z or t names the plane.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def sniff(head: bytes) -> bool:
 def read(path: Path, options: ReadOptions) -> Annotations:
     """Read all regions of a file."""
     image, size = image_of(path, options)
-    table, points, notes, left_out = BoxTable(), set(), list[str](), Counter[str]()
+    table, points, notes, left_out = BoxTable(), dict[int, float](), list[str](), Counter[str]()
     planes: dict[str, int] = {}
     classes: dict[str, int] = {}
     for name, content in _contents(path):
@@ -62,7 +62,7 @@ def read(path: Path, options: ReadOptions) -> Annotations:
         left_out["they are lines, text or images"] += not boxes
         for box in boxes:
             if box[:2] == box[2:]:
-                points.add(len(table.box))
+                points[len(table.box)] = _number(facts.get("size", ""))
             table.add(
                 planes.setdefault(plane, len(planes)),
                 box,
@@ -93,7 +93,13 @@ def write(path: Path, data: Annotations) -> list[str]:
                 facts = {"class": class_name, "plane": plane, "id": str(own), "origin": origin, "state": state}
                 if not math.isnan(score):
                     facts["score"] = str(score)
-                roi = _rectangle(box.astype(np.float64), split_plane_name(plane)[1], int(label), colors[class_name])
+                if data.points:
+                    facts["size"] = f"{math.sqrt(float(box[2] - box[0]) * float(box[3] - box[1])):.6g}"
+                roi = _region(box.astype(np.float64), data.points)
+                at = split_plane_name(plane)[1]
+                roi.z_position, roi.t_position = (at[axis] + 1 if axis in at else 0 for axis in "zt")
+                roi.group = int(label) % 255 + 1
+                roi.stroke_color = bytes.fromhex("FF" + colors[class_name][1:7])
                 roi.name = name.encode("ascii", "replace").decode()
                 roi.props = "".join(f"{key}: {_quoted(value)}\n" for key, value in facts.items())
                 file.writestr(f"{name}.roi", roi.tobytes())
@@ -110,7 +116,7 @@ FORMAT = Format(
     sniff=sniff,
     read=read,
     write=write,
-    holds=EVERYTHING - {"rejected", "reviewed", "sizes", "empty", "classes"},
+    holds=EVERYTHING - {"rejected", "reviewed", "sizes", "empty", "classes"} | {"points"},
 )
 
 
@@ -175,16 +181,16 @@ def _boxes(roi: ImagejRoi) -> list[tuple[float, float, float, float]]:
     return [(roi.left, roi.top, roi.right, roi.bottom)]
 
 
-def _rectangle(box: Any, position: dict[str, int], label: int, color: str) -> ImagejRoi:
+def _region(box: Any, is_point: bool) -> ImagejRoi:
+    """Return a rectangle, or a point in its middle."""
     from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
 
     x0, y0, x1, y1 = box.tolist()
+    if is_point:
+        return ImagejRoi.frompoints(np.array([[(x0 + x1) / 2, (y0 + y1) / 2]]))
     roi = ImagejRoi(roitype=ROI_TYPE.RECT, options=ROI_OPTIONS.SUB_PIXEL_RESOLUTION)
     roi.xd, roi.yd, roi.widthd, roi.heightd = x0, y0, x1 - x0, y1 - y0
     roi.left, roi.top, roi.right, roi.bottom = (min(round(side), 65535) for side in (x0, y0, x1, y1))
-    roi.z_position, roi.t_position = (position[axis] + 1 if axis in position else 0 for axis in "zt")
-    roi.group = label % 255 + 1
-    roi.stroke_color = bytes.fromhex("FF" + color[1:7])
     return roi
 
 

@@ -7,6 +7,7 @@ itself, so they are read here only for Python and the command line.
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,13 @@ def read(path: Path, options: ReadOptions) -> Annotations:
     names, scores = (cells.texts("class"), cells.floats("score"))
     planes: dict[str, int] = {}
     classes: dict[str, int] = {}
-    table, notes, points = BoxTable(), list[str](), set()
+    table, notes, points = BoxTable(), list[str](), dict[int, float]()
     for row, start, end in zip(first.tolist(), (low + _HALF).tolist(), (high + _HALF).tolist(), strict=True):
         middle = [min(max((a + b - 1) / 2, 0), 1e9) for a, b in zip(start[:-2], end[:-2], strict=True)]
         position = {axis: round(at) if at == at else 0 for axis, at in zip(letters, middle, strict=True)}
         plane = planes.setdefault(plane_name(image, position), len(planes))
         if not shapes:
-            points.add(len(table.box))
+            points[len(table.box)] = math.nan
         label = classes.setdefault(names[row] or "object", len(classes))
         table.add(plane, (start[-1], start[-2], end[-1], end[-2]), label, score=scores[row])
     square_points(table, points, options.point_size, notes)

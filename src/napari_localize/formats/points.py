@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,34 +16,37 @@ if TYPE_CHECKING:
 _FALLBACK, _SMALLEST = 20.0, 3.0
 
 
-def square_points(table: BoxTable, points: Collection[int], side: float | None, notes: list[str]) -> None:
-    """Give squares of one size to the boxes of a table that are only points.
+def square_points(table: BoxTable, points: Mapping[int, float], side: float | None, notes: list[str]) -> None:
+    """Give squares to the boxes of a table that are only points.
 
     Parameters
     ----------
     table : BoxTable
         Changed in place.
-    points : collection of int
-        The rows whose boxes have no extent.
+    points : mapping of int to float
+        The rows whose boxes have no extent, and the sides, in pixels, of their squares, NaN where the file says none.
     side : float, optional
-        Side of the squares in pixels; `nominal_side` by default.
+        Side of all squares in pixels; by default what the file says, or else one `nominal_side` for all.
     notes : list of str
         Gets a sentence.
     """
     if not points:
         return
     table.points = len(points) == len(table.box)
-    if side is None:
+    unknown = [row for row, own in points.items() if side is not None or not 0 < own < math.inf]
+    if side is None and unknown:
         by_plane: dict[int, list[tuple[float, float]]] = {}
-        for row in points:
+        for row in unknown:
             by_plane.setdefault(table.plane[row], []).append(table.box[row][:2])
         real = np.array([box for row, box in enumerate(table.box) if row not in points]).reshape(-1, 4)
         extent = real[:, 2:] - real[:, :2]
         side = nominal_side(by_plane, np.sqrt(extent[(extent > 0).all(axis=1)].prod(axis=1)))
-    for row in points:
+    sides = dict(points) if side is None else {**points, **dict.fromkeys(unknown, side)}
+    for row, own in sides.items():
         x, y = table.box[row][:2]
-        table.box[row] = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-    note(notes, f"Points that stand in the file without a box and got a square of {side:.4g} pixels", len(points))
+        table.box[row] = (x - own / 2, y - own / 2, x + own / 2, y + own / 2)
+    if side is not None:
+        note(notes, f"Points that stand in the file without a box and got a square of {side:.4g} pixels", len(unknown))
 
 
 def nominal_side(points: Mapping[int, Sequence[tuple[float, float]]], sides: NDArray[np.float64]) -> float:

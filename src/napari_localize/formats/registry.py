@@ -11,7 +11,7 @@ from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.files import atomic_path
 from napari_localize.core.folders import atomic_folder
-from napari_localize.formats import coco, csv, geojson, imagej, labels, layers_csv, trackmate, voc, yolo
+from napari_localize.formats import coco, csv, geojson, imagej, labels, layers_csv, trackmate, voc, xy_csv, yolo
 from napari_localize.formats.base import Format, ReadOptions
 from napari_localize.formats.beside import add_sizes
 from napari_localize.formats.loss import without_loss
@@ -27,6 +27,7 @@ FORMATS: dict[str, Format] = {
         geojson.FORMAT,
         imagej.FORMAT,
         layers_csv.FORMAT,
+        xy_csv.FORMAT,
         trackmate.FORMAT,
         labels.FORMAT,
     )
