@@ -16,7 +16,8 @@ import torch
 
 from napari_localize.models.device import pick_device
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
-from napari_localize.models.localizer import Model
+from napari_localize.models.localizer import Model, load_model
+from napari_localize.models.registry import list_models
 from napari_localize.training import bundled
 from napari_localize.training.optimise import Optimisation
 from napari_localize.training.train import start_from
@@ -46,11 +47,22 @@ def _finished(checkpoint: Path, steps: int) -> bool:
     return checkpoint.exists() and int(torch.load(checkpoint, weights_only=True, mmap=True)["steps"]) >= steps
 
 
+def _start(name: str, args: argparse.Namespace) -> HeatmapNetwork:
+    """Return what a model starts from: trained here before, bundled, or trained now."""
+    checkpoint = args.work / f"{name}.pt"
+    if not _finished(checkpoint, bundled.RECIPES[name].steps):
+        if name in {entry.name for entry in list_models() if entry.bundled}:
+            return load_model(name, device="cpu").network
+        _train(name, args)
+    network = HeatmapNetwork(NetworkConfig(classes=len(bundled.RECIPES[name].classes)))
+    network.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    return network
+
+
 def _train(name: str, args: argparse.Namespace) -> Model:
     """Train what a model starts from where that is missing, then the model, saving a checkpoint every two minutes."""
     recipe = bundled.RECIPES[name]
-    if recipe.start and not _finished(args.work / f"{recipe.start}.pt", bundled.RECIPES[recipe.start].steps):
-        _train(recipe.start, args)
+    start = None if recipe.start is None else _start(recipe.start, args)
     device, sentence = pick_device(args.device)
     parts = bundled.load_parts(recipe, args.data)
     boxes = sum(len(plane.boxes) for plane in parts.train)
@@ -59,11 +71,8 @@ def _train(name: str, args: argparse.Namespace) -> Model:
     checkpoint = args.work / f"{name}.pt"
     torch.manual_seed(0)
     network = HeatmapNetwork(NetworkConfig(classes=len(recipe.classes)))
-    if recipe.start and not checkpoint.exists():
-        start_classes = bundled.RECIPES[recipe.start].classes
-        start = HeatmapNetwork(NetworkConfig(classes=len(start_classes)))
-        start.load_state_dict(torch.load(args.work / f"{recipe.start}.pt", weights_only=True)["average"])
-        start_from(network, recipe.classes, start, start_classes)
+    if start is not None and not checkpoint.exists():
+        start_from(network, recipe.classes, start, bundled.RECIPES[recipe.start].classes)
     with Optimisation(network, parts.train, recipe.optimise, device, seed=0) as training:
         if checkpoint.exists():
             training.restore(torch.load(checkpoint, weights_only=True, map_location=device))

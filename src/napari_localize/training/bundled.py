@@ -82,6 +82,13 @@ class BundledRecipe:
     simulated_share: float = 0.0
 
 
+WIDE = Recipe(
+    learning_rate=1.5e-3,
+    averaging=0.999,
+    crops=replace(CropRecipe(), diameters=(16.0, 64.0), invert=0.25, grey=0.2),
+)
+"""For models that are to find objects of any kind."""
+
 RECIPES = {
     "nuclei-base": BundledRecipe(
         "Nuclei at all sizes: what the bundled models start from; not bundled itself.",
@@ -125,15 +132,37 @@ RECIPES = {
         object_diameter=40.0,
         start="nuclei-base",
     ),
-    "generalist": BundledRecipe(
-        "Objects of any kind: the start for models of your own.",
-        {"nuclei": 0.4, "blood": 0.15, "rbc_types": 0.06},
+    "without-blood": BundledRecipe(
+        "Objects of any kind except blood cells: for measuring how new domains are learnt; not bundled itself.",
+        {"nuclei": 0.45},
         ("object",),
         3000,
-        Recipe(crops=replace(CropRecipe(), invert=0.3, grey=0.2)),
-        start="nuclei-base",
-        simulated=600,
-        simulated_share=0.35,
+        WIDE,
+        object_diameter=32.0,
+        start="nuclei",
+        simulated=900,
+        simulated_share=0.55,
+    ),
+    "without-nuclei": BundledRecipe(
+        "Objects of any kind except nuclei: for measuring how new domains are learnt; not bundled itself.",
+        {"blood": 0.3, "rbc_types": 0.1},
+        ("object",),
+        6000,
+        WIDE,
+        object_diameter=32.0,
+        simulated=900,
+        simulated_share=0.6,
+    ),
+    "generalist": BundledRecipe(
+        "Objects of any kind: the start for models of your own.",
+        {"nuclei": 0.4, "blood": 0.15, "rbc_types": 0.05},
+        ("object",),
+        6000,
+        WIDE,
+        object_diameter=32.0,
+        start="without-blood",
+        simulated=900,
+        simulated_share=0.4,
     ),
 }
 
