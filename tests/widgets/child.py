@@ -83,6 +83,19 @@ def train(task: Task) -> dict[str, Any]:
             "old": {"AP50": 0.71, "F1": 0.70, "count_error": 0.09},
             "new": {"AP50": 0.86, "F1": 0.84, "count_error": 0.03},
             "note": "One plane was kept back.",
+            "held_back": True,
+            "gate": {"word": "worse" if settings["base"].startswith("worse") else "better", "sentence": "Said on 1."},
+            "changes": [
+                {
+                    "name": task.arguments["names"][0],
+                    "box": [5.0, 5.0, 13.0, 13.0],
+                    "kind": kind,
+                    "text": f"small 0.9{number}, right",
+                    "other": None,
+                    "score": 0.9,
+                }
+                for number, kind in enumerate(("gained", "lost", "gained"))
+            ],
         },
         "cancelled": task.should_stop(),
     }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QMessageBox
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.known import KnownArea
@@ -96,6 +97,39 @@ def test_finished_areas_are_learned_from_without_ignored_ones(widget, add_boxes,
     ]
 
 
+def test_what_differs_is_gone_through_on_the_image(trained, viewer, qtbot):
+    active, layers = viewer.layers.selection.active, list(viewer.layers)
+    bar = trained.comparison.findings
+    assert bar.isHidden()
+    trained.comparison.findings_of("gained")
+    assert "1 of 2" in bar.text()
+    marks = next(layer for layer in viewer.layers if layer not in layers)
+    assert marks.nshapes == 1
+    np.testing.assert_allclose(marks.data[0].min(axis=0), [4.5, 4.5])
+    assert viewer.layers.selection.active is active
+    bar.next_button.click()
+    assert "2 of 2" in bar.text()
+    bar.kinds.setCurrentIndex(bar.kinds.findData("lost"))
+    assert "1 of 1" in bar.text()
+    trained.comparison.discard_button.click()
+    assert list(viewer.layers) == layers
+
+
+def test_a_worse_model_is_kept_only_by_somebody_who_insists(widget, add_boxes, finish, monkeypatch):
+    answers = iter([QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes])
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: next(answers))
+    add_boxes("cells").finish(())
+    widget.base.choose("worse@1")
+    widget.train()
+    finish(widget)
+    assert widget.comparison.discard_button.isDefault()
+    before = len(list_models())
+    widget.comparison.keep_button.click()
+    assert len(list_models()) == before
+    widget.comparison.keep_button.click()
+    assert len(list_models()) == before + 1
+
+
 def test_training_shows_a_curve_and_compares_old_and_new(trained):
     assert [len(trained.curve.points[name]) for name in ("train", "validation", "ap50")] == [4, 2, 2]
     shown = trained.comparison.text()
@@ -103,8 +137,9 @@ def test_training_shows_a_curve_and_compares_old_and_new(trained):
     assert "0.71" in shown
     assert "0.86" in shown
     assert "3 %" in shown
-    assert "better on 1 plane" in shown
-    assert "little evidence" in shown
+    assert "better" in shown
+    assert "Said on 1." in shown
+    assert "gained 2 (2 right)" in shown
     assert "One plane was kept back." in shown
     assert not trained.comparison.isHidden()
     assert trained.progress.isHidden()

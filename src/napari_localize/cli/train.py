@@ -17,7 +17,7 @@ from napari_localize.cli._files import check_output_file
 from napari_localize.cli._report import Progress, result, result_json, say
 from napari_localize.core.errors import UserError
 from napari_localize.core.settings import TrainSettings
-from napari_localize.evaluation.verdict import verdict
+from napari_localize.evaluation.verdict import changes_in_words, verdict
 
 if TYPE_CHECKING:
     import argparse
@@ -90,7 +90,9 @@ def run(args: argparse.Namespace) -> int:
                 "device": str(trained.model.device),
                 "classes": trained.model.card.classes,
                 "threshold": trained.model.card.threshold,
-                "comparison": trained.comparison,
+                "comparison": {key: value for key, value in trained.comparison.items() if key != "changes"},
+                "verdict": verdict(trained.comparison)._asdict(),
+                "changes": changes_in_words(trained.comparison),
                 "cancelled": trained.cancelled,
             }
         )
@@ -119,7 +121,9 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
         if row is not None:
             result(f"{title:12}" + "".join(f"{row[key]:13.3f}" for key in keys))
     result(comparison["note"])
-    result(verdict(old, new, len(comparison["planes"])).sentence)
+    result(verdict(comparison).sentence)
+    if differing := changes_in_words(comparison):
+        result("Boxes that differ: " + ", ".join(differing.values()) + ".")
 
 
 @contextmanager

@@ -1,49 +1,46 @@
-"""Whether one model is better than another, in words that promise no more than the numbers hold."""
+"""What a training came to, in words that promise no more than the numbers hold."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-SMALL = 0.02
-"""A difference of AP50 or F1 below this is called none: so much changes between two equal trainings."""
-
-FEW_PLANES = 3
-"""Below so many planes a comparison is called little evidence."""
+_SAME_PLANES = "The planes compared on are those that were learnt from, which flatters the new model. "
 
 
 class Verdict(NamedTuple):
     """Which of two models to prefer, and how sure one can be of it."""
 
     word: str
-    """``better``, ``worse``, ``about the same``, ``mixed``, or nothing where there is nothing to compare."""
+    """``better``, ``worse``, ``about the same``, ``undecided``, or nothing where there is nothing to compare."""
     sentence: str
 
 
-def verdict(old: Mapping[str, float] | None, new: Mapping[str, float], n_planes: int) -> Verdict:
-    """Compare two models by AP50 and F1 on the same planes.
+def verdict(comparison: Mapping[str, Any]) -> Verdict:
+    """Judge a new model.
 
     Parameters
     ----------
-    old, new : mapping
-        Metrics with the keys ``AP50`` and ``F1``; `old` is None where the new model started from scratch.
-    n_planes : int
-        On how many planes the metrics were taken.
+    comparison : mapping
+        With ``planes``, ``gate`` (of `evaluation.gate.Gate.as_dict`, None without an old model) and ``held_back``:
+        whether the planes took no part in the training.
     """
-    if n_planes == 0:
+    planes, gate = len(comparison["planes"]), comparison.get("gate")
+    if not planes:
         return Verdict("", "Nothing was left to compare the models on: finish more planes to see which is better.")
-    measured = "1 plane" if n_planes == 1 else f"{n_planes} planes"
-    doubt = " That is little evidence: finish more planes to be sure." if n_planes < FEW_PLANES else ""
-    if old is None:
-        return Verdict("", f"Measured on {measured}; there is no old model to compare with.{doubt}")
-    changes = [new[key] - old[key] for key in ("AP50", "F1")]
-    if all(abs(change) < SMALL for change in changes):
-        word = "about the same"
-    elif min(changes) > -SMALL:
-        word = "better"
-    elif max(changes) < SMALL:
-        word = "worse"
-    else:
-        up, down = ("AP50", "F1") if changes[0] > 0 else ("F1", "AP50")
-        return Verdict("mixed", f"On {measured} {up} is better and {down} is worse.{doubt}")
-    return Verdict(word, f"The new model is {word} on {measured}.{doubt}")
+    if gate is None:
+        measured = "1 plane" if planes == 1 else f"{planes} planes"
+        return Verdict("", f"Measured on {measured}; there is no old model to compare with.")
+    if not comparison.get("held_back", True):
+        word = "worse" if gate["word"] == "worse" else "undecided"
+        return Verdict(word, _SAME_PLANES + gate["sentence"])
+    return Verdict(gate["word"], gate["sentence"])
+
+
+def changes_in_words(comparison: Mapping[str, Any]) -> dict[str, str]:
+    """Say by kind what the new model does otherwise, such as ``gained 31 (28 right)``."""
+    changes = comparison.get("changes", [])
+    every = Counter(change["kind"] for change in changes)
+    right = Counter(change["kind"] for change in changes if change["text"].endswith("right"))
+    return {kind: f"{kind} {number} ({right[kind]} right)" for kind, number in every.items()}

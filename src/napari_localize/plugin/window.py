@@ -25,6 +25,7 @@ DOTS = "napari_localize_dots"
 _SETTLE_MS, _IDLE_MS = 5, 300
 _SPACING, _SIZE = 3.0, 4.0  # screen pixels
 _MOST_DOTS = 6_000
+_SMALL, _LARGE = 36, 420  # screen pixels: smaller boxes are hard to judge, larger ones fill the canvas
 _BESIDE = 0.5
 """So much of the view's size beside it has dots already, so that a short way needs no new ones."""
 
@@ -72,6 +73,21 @@ def show_plane(viewer: Any, layer: Layer, plane: Sequence[int]) -> None:
     world = layer.data_to_world([*plane, 0, 0])
     first = viewer.dims.ndim - layer.ndim
     viewer.dims.set_point(list(range(first, first + len(plane))), [float(at) for at in world[: len(plane)]])
+
+
+def show_rectangle(viewer: Any, layer: Layer, plane: Sequence[int], xyxy: tuple[float, float, float, float]) -> None:
+    """Bring a rectangle of a layer, x0, y0, x1, y1, into the middle of the canvas, at a size at which it can be judged."""
+    show_plane(viewer, layer, plane)
+    corners = boxes_to_vertices(np.array([xyxy]), [tuple(plane)])[0]
+    world = np.array([layer.data_to_world(corner) for corner in corners])[:, -2:]
+    camera = camera_of(viewer)
+    camera.center = (0.0, *(world.max(0) + world.min(0)) / 2)
+    extent = float(np.max(world.max(0) - world.min(0)))
+    on_screen = extent * camera.zoom
+    if on_screen < _SMALL:
+        camera.zoom = 2 * _SMALL / extent
+    elif on_screen > _LARGE:
+        camera.zoom = _LARGE / extent
 
 
 class Windows:

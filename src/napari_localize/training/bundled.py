@@ -245,7 +245,7 @@ def predict_samples(model: Model, samples: Sequence[Sample]) -> list[Detections]
 def measure_on(model: Model, samples: Sequence[Sample]) -> dict[str, float]:
     """Measure a model on samples: AP50 and AP of everything, the rest at the card's threshold."""
     true = [in_classes(sample.boxes, model.card.classes) for sample in samples]
-    return measure(predict_samples(model, samples), true, model.card.threshold)
+    return measure(predict_samples(model, samples), true, [model.card.threshold] * len(true))
 
 
 def finish(name: str, network: HeatmapNetwork, parts: Parts, steps: int, version: int = 1) -> Model:

@@ -13,9 +13,17 @@ from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import PlaneSource
 from napari_localize.core.settings import PredictSettings
 from napari_localize.core.tiling import Rectangle
+from napari_localize.evaluation.changes import changes
+from napari_localize.evaluation.gate import compare, tally
 from napari_localize.evaluation.metrics import best_threshold, summarize
 from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
+
+FOLDS = 5
+"""The threshold for a plane is chosen on other planes, in so many turns, so that the comparison does not flatter it."""
+
+MOST_CHANGES = 5000
+"""Differences that are listed at most."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,12 @@ class Part:
 
 
 def compare_models(
-    model: Model, base: Model | None, parts: Sequence[Part], note: str, should_stop: Callable[[], bool]
+    model: Model,
+    base: Model | None,
+    parts: Sequence[Part],
+    note: str,
+    should_stop: Callable[[], bool],
+    held_back: bool = True,
 ) -> dict[str, Any]:
     """Measure a new model and its base; the new one gets the threshold that suits these parts best.
 
@@ -41,7 +54,8 @@ def compare_models(
     -------
     dict
         ``planes``: names; ``old``, ``new``: measures, the former None without a base; ``note``, with what is to be
-        known added.
+        known added; ``held_back``: as it was given, whether the parts took no part in the training; ``gate``: `evaluation.gate.Gate` as a dictionary, and ``changes``: `core.findings.Finding` as
+        dictionaries, None and empty without a base.
 
     Raises
     ------
@@ -60,26 +74,49 @@ def compare_models(
 
     true = [within(counting(part.boxes, part.known), part.window) for part in parts]
     found = run(model)
+    names = [part.name for part in parts]
+    thresholds = chosen_elsewhere(found, true, names)
     model.card.threshold = float(np.clip(best_threshold(found, true), FLOOR, 0.95))
-    new, old = measure(found, true, model.card.threshold), None
+    compared: dict[str, Any] = {"planes": list(dict.fromkeys(names)), "old": None, "gate": None, "changes": []}
+    compared["held_back"] = held_back
     if base is not None:
         before = run(base)
         if set(base.card.classes) & set(model.card.classes):
-            names = tuple(dict.fromkeys([*model.card.classes, *base.card.classes]))
-            before = [boxes.with_classes(names) for boxes in before]
+            classes = tuple(dict.fromkeys([*model.card.classes, *base.card.classes]))
+            before = [boxes.with_classes(classes) for boxes in before]
         else:
             note += " The models' classes differ, so both are compared without regard to class."
             before, true, found = ([_one_class(boxes) for boxes in side] for side in (before, true, found))
-            new = measure(found, true, model.card.threshold)
-        old = measure(before, true, base.card.threshold)
-    return {"planes": list(dict.fromkeys(part.name for part in parts)), "old": old, "new": new, "note": note}
+        compared["old"] = measure(before, true, [base.card.threshold] * len(parts))
+        old, new = above(before, [base.card.threshold] * len(parts)), above(found, thresholds)
+        compared |= _judge(names, old, new, true)
+    return {**compared, "new": measure(found, true, thresholds), "note": note}
 
 
-def measure(found: Sequence[Detections], true: Sequence[Detections], threshold: float) -> dict[str, float]:
-    """AP50 and AP of all boxes; precision, recall, F1 and count error of those above the threshold."""
+def chosen_elsewhere(found: Sequence[Detections], true: Sequence[Detections], names: Sequence[str]) -> list[float]:
+    """Return for each part the threshold that suits the parts of other planes best (cross-validation)."""
+    planes = list(dict.fromkeys(names))
+    fold = np.array([planes.index(name) % FOLDS for name in names])
+    if len(planes) == 1:
+        return [float(np.clip(best_threshold(found, true), FLOOR, 0.95))] * len(names)
+    thresholds = np.zeros(len(names))
+    for turn in np.unique(fold):
+        others = np.flatnonzero(fold != turn).tolist()
+        best = best_threshold([found[index] for index in others], [true[index] for index in others])
+        thresholds[fold == turn] = np.clip(best, FLOOR, 0.95)
+    return [float(value) for value in thresholds]
+
+
+def measure(found: Sequence[Detections], true: Sequence[Detections], thresholds: Sequence[float]) -> dict[str, float]:
+    """AP50 and AP of all boxes; precision, recall, F1 and count error of those above the threshold of their plane."""
     everything = summarize(found, true)
-    chosen = summarize([boxes[boxes.scores >= threshold] for boxes in found], true)
+    chosen = summarize(above(found, thresholds), true)
     return {**chosen, "AP50": everything["AP50"], "AP": everything["AP"]}
+
+
+def above(found: Sequence[Detections], thresholds: Sequence[float]) -> list[Detections]:
+    """Return the boxes with at least the score that is wanted on their plane."""
+    return [boxes[boxes.scores >= threshold] for boxes, threshold in zip(found, thresholds, strict=True)]
 
 
 def counting(boxes: Detections, known: KnownArea) -> Detections:
@@ -92,6 +129,27 @@ def within(boxes: Detections, window: Rectangle) -> Detections:
     corner = np.array([window.x0, window.y0] * 2, np.float32)
     inside = replace(boxes, boxes=boxes.boxes - corner).clip(window.y1 - window.y0, window.x1 - window.x0)
     return replace(inside, boxes=inside.boxes + corner)
+
+
+def _judge(
+    names: Sequence[str], old: Sequence[Detections], new: Sequence[Detections], true: Sequence[Detections]
+) -> dict[str, Any]:
+    """Return the verdict over planes, and what differs box by box."""
+    classes = tuple(dict.fromkeys(name for boxes in (*true, *new, *old) for name in boxes.class_names))
+    planes = list(dict.fromkeys(names))
+    plane = np.array([planes.index(name) for name in names], int)
+    counts = []
+    for side in (old, new):
+        by_part = tally(side, true, classes)
+        by_plane = np.zeros((len(planes), *by_part.shape[1:]), np.int64)
+        np.add.at(by_plane, plane, by_part)
+        counts.append(by_plane)
+    listed = [
+        finding.as_dict()
+        for name, before, after, there in zip(names, old, new, true, strict=True)
+        for finding in changes(name, before, after, there)
+    ]
+    return {"gate": compare(*counts, classes).as_dict(), "changes": listed[:MOST_CHANGES]}
 
 
 def _one_class(boxes: Detections) -> Detections:

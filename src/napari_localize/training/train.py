@@ -83,7 +83,8 @@ class TrainResult:
         With the best weights on the validation planes.
     comparison : dict
         ``planes``: names of the validation planes; ``old``, ``new``: measures of the base and the new model on
-        them (``old`` is None without a base); ``note``: how the planes were divided.
+        them (``old`` is None without a base); ``note``: how the planes were divided; ``gate`` and ``changes``: see
+        `compare_models`.
     cancelled : bool
         Whether it was stopped before its time.
     """
@@ -296,13 +297,13 @@ class _Training:
                 for part in windows[i]
             ]
             with suppress(Cancelled):
-                return compare_models(model, self.base, parts, split.text, self.should_stop)
+                return compare_models(model, self.base, parts, split.text, self.should_stop, split.held_back)
         few = []
         for i in split.validation[:PLANES_AFTER_CANCEL]:
             height, width, _ = planes[i].shape
             (window,) = busiest_windows(boxes[i], height, width, VALIDATION_SIDE, 1, known[i])
             few.append(Part(self.names[i], planes[i], boxes[i], window, known[i]))
-        return compare_models(model, self.base, few, split.text, lambda: False)
+        return compare_models(model, self.base, few, split.text, lambda: False, split.held_back)
 
     def _describe(
         self,

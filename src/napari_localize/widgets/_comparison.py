@@ -7,13 +7,15 @@ from html import escape
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QLineEdit, QMessageBox, QVBoxLayout, QWidget
 
-from napari_localize.evaluation.verdict import verdict
+from napari_localize.core.findings import KIND_COLORS, Finding
+from napari_localize.evaluation.verdict import changes_in_words, verdict
+from napari_localize.widgets._findings import FindingsBar
 from napari_localize.widgets._parts import button, hint, line, row, say, titled
 
 KEEP_KEY, DISCARD_KEY = "Ctrl+Shift+K", "Ctrl+Shift+D"
-_COLOURS = {"better": "#2DB48E", "worse": "#E69F00", "about the same": "#56B4E9", "mixed": "#56B4E9"}
+_COLOURS = {"better": "#2DB48E", "worse": "#E69F00", "about the same": "#56B4E9", "undecided": "#56B4E9"}
 _COLUMNS = ("AP50", "F1", "count_error")
 
 
@@ -24,8 +26,10 @@ class ComparisonBox(QWidget):
     """The name to keep the new model under."""
     discard = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, viewer: Any) -> None:
         super().__init__()
+        self._changes: list[Finding] = []
+        self._worse = False
         self._title: QLabel = hint()
         self._table: QLabel = hint()
         self._table.setToolTip(
@@ -33,6 +37,10 @@ class ComparisonBox(QWidget):
             "the number of boxes of a plane is from the true one."
         )
         self._sentence: QLabel = hint()
+        self._differing: QLabel = hint()
+        self._differing.setToolTip("What the new model does otherwise than the old one; click to go through it.")
+        self._differing.linkActivated.connect(self.findings_of)
+        self.findings = FindingsBar(viewer)
         self.name = QLineEdit()
         self.name.setPlaceholderText("name of the new model")
         self.name.setToolTip("Under this name the model is found in Localize; a name that exists gets a new version.")
@@ -43,6 +51,8 @@ class ComparisonBox(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         for part in (line(), self._title, self._table, self._sentence):
             column.addWidget(part)
+        column.addWidget(self._differing)
+        column.addWidget(self.findings)
         column.addLayout(row(titled("Keep as"), self.name, stretch=1))
         column.addLayout(row(self.keep_button, self.discard_button))
         self.hide()
@@ -50,20 +60,46 @@ class ComparisonBox(QWidget):
     def present(self, title: str, comparison: Mapping[str, Any], old_name: str, name: str) -> None:
         """Show the outcome of a training and suggest a name."""
         old, new, planes = comparison.get("old"), comparison["new"], comparison.get("planes", [])
-        judged = verdict(old, new, len(planes))
+        judged = verdict(comparison)
         say(self._title, title)
         say(self._table, _table(old, new, old_name, judged.word) if planes else "")
         note = escape(str(comparison.get("note", "")))
         say(self._sentence, " ".join(filter(None, (escape(judged.sentence), note))))
         self._sentence.setToolTip("Compared on: " + ", ".join(escape(str(plane)) for plane in planes) if planes else "")
+        self._changes = [Finding.from_dict(change) for change in comparison.get("changes", [])]
+        links = [
+            f"<a style='color: {KIND_COLORS[kind]}' href='{kind}'>{escape(text)}</a>"
+            for kind, text in changes_in_words(comparison).items()
+        ]
+        say(self._differing, "Boxes that differ: " + ", ".join(links) if links else "")
+        self.findings.clear()
         self.name.setText(name)
+        # Enter in the name, and the button that stands out, never switch to something worse.
+        self._worse = judged.word == "worse"
+        self.keep_button.setDefault(not self._worse)
+        self.discard_button.setDefault(self._worse)
         self.show()
 
     def text(self) -> str:
         """Return all that is written here."""
-        return " ".join(label.text() for label in (self._title, self._table, self._sentence))
+        return " ".join(label.text() for label in (self._title, self._table, self._sentence, self._differing))
+
+    def put_away(self) -> None:
+        """Hide, with the marks on the image."""
+        self.findings.clear()
+        self.hide()
+
+    def findings_of(self, kind: str) -> None:
+        """Go through what differs in one way."""
+        self.findings.set_findings("What differs, wrong changes first", self._changes, kind)
 
     def _keep(self) -> None:
+        if self._worse:
+            answer = QMessageBox.question(
+                self, "Keep a model that is worse?", "On the planes compared the new model is worse than the old one."
+            )
+            if answer != QMessageBox.StandardButton.Yes:
+                return
         self.keep.emit(self.name.text().strip())
 
 

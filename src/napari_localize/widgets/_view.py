@@ -8,15 +8,14 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
 from napari_localize.plugin.boxes import BoxLayer, box_layer
-from napari_localize.plugin.layers import boxes_to_vertices, is_box_layer, view_index
+from napari_localize.plugin.layers import is_box_layer, view_index
 from napari_localize.plugin.mirror import editor_of
-from napari_localize.plugin.window import camera_of, show_plane
+from napari_localize.plugin.window import camera_of, show_rectangle
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points, Shapes
 
 _LINE = 1.7  # screen pixels
-_SMALL, _LARGE = 36, 420  # screen pixels: smaller boxes are hard to judge, larger ones fill the canvas
 _SETTLE_MS = 120
 
 
@@ -40,20 +39,8 @@ def plane_counts(viewer: Any, boxes: BoxLayer) -> tuple[int, ...]:
 def show_box(viewer: Any, boxes: BoxLayer, key: int) -> None:
     """Bring a box into the middle of the canvas, at a size at which it can be judged."""
     box = boxes.get(key)
-    if box is None:
-        return
-    layer = boxes.layer
-    show_plane(viewer, layer, box.plane)
-    corners = boxes_to_vertices(np.array([box.xyxy]), [box.plane])[0]
-    world = np.array([layer.data_to_world(corner) for corner in corners])[:, -2:]
-    camera = camera_of(viewer)
-    camera.center = (0.0, *(world.max(0) + world.min(0)) / 2)
-    extent = float(np.max(world.max(0) - world.min(0)))
-    on_screen = extent * camera.zoom
-    if on_screen < _SMALL:
-        camera.zoom = 2 * _SMALL / extent
-    elif on_screen > _LARGE:
-        camera.zoom = _LARGE / extent
+    if box is not None:
+        show_rectangle(viewer, boxes.layer, box.plane, box.xyxy)
 
 
 def line_width(layer: Shapes | Points, zoom: float) -> float:

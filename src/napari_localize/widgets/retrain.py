@@ -67,7 +67,7 @@ class RetrainWidget(Dock):
         self._elapsed = 0.0
         self.base = ModelPicker("Start", "base model", "The model that training starts from; it stays as it is.")
         self.curve = TrainingCurve(self._viewer.theme)
-        self.comparison = ComparisonBox()
+        self.comparison = ComparisonBox(self._viewer)
         self._build()
         self._recount = QTimer(self)
         self._recount.setSingleShot(True)
@@ -123,6 +123,7 @@ class RetrainWidget(Dock):
     def disconnect_viewer(self) -> None:
         self._jobs.abandon()
         self._end_run()
+        self.comparison.findings.clear()
         layers = self._viewer.layers
         layers.events.inserted.disconnect(self._layer_came)
         layers.events.removed.disconnect(self._layer_left)
@@ -227,7 +228,7 @@ class RetrainWidget(Dock):
         self._base, self._elapsed = self.base.name, 0.0
         self.train_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
-        self.comparison.hide()
+        self.comparison.put_away()
         self.curve.clear()
         self.progress.begin()
         say(self.status, "Starting ...")
@@ -305,7 +306,7 @@ class RetrainWidget(Dock):
             warn(str(error))
             return
         del _candidates[self._viewer]
-        self.comparison.hide()
+        self.comparison.put_away()
         say(self.status, f"Kept as <b>{escape(entry.reference)}</b>; it is chosen in Localize now.")
         model_news().kept.emit(entry.reference)
 
@@ -313,7 +314,7 @@ class RetrainWidget(Dock):
         candidate = _candidates.pop(self._viewer, None)
         if candidate is not None:
             candidate.path.unlink(missing_ok=True)
-        self.comparison.hide()
+        self.comparison.put_away()
         say(self.status, "Discarded; the old model is unchanged.")
 
     def _refresh_models(self) -> None:

@@ -1,0 +1,91 @@
+"""What a new model does otherwise than the old one, box by box."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_localize.core.detections import Detections
+from napari_localize.core.findings import Finding
+from napari_localize.evaluation.matching import match_boxes, overlaps
+
+SAME_OBJECT = 0.5
+"""Boxes that overlap (IoU) by this are of one object."""
+
+SAME_PLACE = 0.75
+"""Boxes of one object that overlap by less have moved."""
+
+
+def changes(name: str, old: Detections, new: Detections, true: Detections) -> list[Finding]:
+    """List what differs between the boxes of two models on a plane.
+
+    Parameters
+    ----------
+    name : str
+        Of the plane.
+    old, new : Detections
+        What each has found, at the threshold of each.
+    true : Detections
+        What is there.
+
+    Returns
+    -------
+    list of Finding
+        Of the kinds ``gained``, ``lost``, ``moved`` and ``reclassed``; the text says whether the change is right.
+        Those that are wrong come first, then the surest ones.
+    """
+    names = tuple(dict.fromkeys([*new.class_names, *old.class_names, *true.class_names]))
+    old, new, true = (boxes.with_classes(names) for boxes in (old, new, true))
+    rows, columns = _pairs(old, new)
+    right_old, right_new = (_right(boxes, true) for boxes in (old, new))
+    found: list[tuple[bool, Finding]] = []
+
+    def add(kind: str, boxes: Detections, row: int, right: bool, text: str, other: Detections, at: int) -> None:
+        corners = _corners(other, at) if at >= 0 else None
+        score = float(boxes.scores[row])
+        line = f"{text} {score:.2f}" if score == score else text
+        word = "right" if right else "wrong"
+        found.append((right, Finding(name, _corners(boxes, row), kind, f"{line}, {word}", corners, score)))
+
+    for row in np.setdiff1d(np.arange(len(new)), columns).tolist():
+        add("gained", new, row, bool(right_new[row]), names[new.labels[row]], old, -1)
+    for row in np.setdiff1d(np.arange(len(old)), rows).tolist():
+        add("lost", old, row, not right_old[row], names[old.labels[row]], new, -1)
+    for before, after in zip(rows.tolist(), columns.tolist(), strict=True):
+        was, now = names[old.labels[before]], names[new.labels[after]]
+        right = bool(right_new[after])
+        if was != now:
+            add("reclassed", new, after, right, f"{was} -> {now}", old, before)
+        elif _overlap(old, before, new, after) < SAME_PLACE:
+            add("moved", new, after, right or not right_old[before], now, old, before)
+    found.sort(key=lambda item: (item[0], -np.nan_to_num(item[1].score, nan=1.0)))
+    return [finding for _, finding in found]
+
+
+def _pairs(old: Detections, new: Detections) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows of boxes of one object, whatever their classes; those that overlap most first."""
+    rows, columns, ious = overlaps(old.boxes, new.boxes, SAME_OBJECT)
+    taken_old, taken_new = np.zeros(len(old), bool), np.zeros(len(new), bool)
+    pairs = []
+    for index in np.argsort(-ious, kind="stable").tolist():
+        row, column = int(rows[index]), int(columns[index])
+        if not (taken_old[row] or taken_new[column]):
+            taken_old[row] = taken_new[column] = True
+            pairs.append((row, column))
+    table = np.array(pairs, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _right(boxes: Detections, true: Detections) -> NDArray[np.bool_]:
+    scores = np.nan_to_num(boxes.scores, nan=1.0)
+    return match_boxes(boxes.boxes, boxes.labels, scores, true.boxes, true.labels, SAME_OBJECT)
+
+
+def _corners(boxes: Detections, row: int) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = boxes.boxes[row].tolist()
+    return (x0, y0, x1, y1)
+
+
+def _overlap(old: Detections, before: int, new: Detections, after: int) -> float:
+    _, _, ious = overlaps(old.boxes[[before]], new.boxes[[after]], 1e-9)
+    return float(ious[0]) if len(ious) else 0.0
