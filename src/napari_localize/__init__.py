@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_localize.api import evaluate, load_model, measure, predict, read_annotations, train, write_annotations
+    from napari_localize.api import (
+        evaluate,
+        load_model,
+        measure,
+        predict,
+        read_annotations,
+        teach,
+        train,
+        write_annotations,
+    )
     from napari_localize.core.annotations import Annotations
     from napari_localize.core.detections import Detections
     from napari_localize.core.errors import UserError
@@ -27,6 +36,7 @@ __all__ = [
     "open_project",
     "predict",
     "read_annotations",
+    "teach",
     "to_boxes",
     "to_points",
     "train",

@@ -6,6 +6,7 @@ import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
+from napari_localize.core.errors import UserError
 from napari_localize.core.settings import PredictSettings, TrainSettings
 from napari_localize.evaluation.metrics import evaluate
 from napari_localize.formats import read_annotations, write_annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     OnEvent = Callable[[dict[str, Any]], None]
 
-__all__ = ["evaluate", "load_model", "measure", "predict", "read_annotations", "train", "write_annotations"]
+__all__ = ["evaluate", "load_model", "measure", "predict", "read_annotations", "teach", "train", "write_annotations"]
 
 
 def load_model(name_or_path: str | os.PathLike[str], device: str = "auto") -> Model:
@@ -203,6 +204,52 @@ def train(
     )
     _tell(warned, on_event)
     return result.model
+
+
+def teach(
+    image: Any,
+    examples: Detections,
+    rejected: Detections | None = None,
+    model: str | os.PathLike[str] | Model = "generalist",
+    device: str = "auto",
+) -> Detections:
+    """Find everything in an image that is like a few examples; nothing is trained.
+
+    Parameters
+    ----------
+    image : array-like or path
+        (H, W) or (H, W, C), or an image file with one plane. Of an image that is very large for its objects only the
+        part around the examples is looked at.
+    examples : Detections
+        Boxes around one object or more, in pixels; of several classes, each place gets the one that it is most like.
+    rejected : Detections, optional
+        Boxes around what is not meant.
+    model : str, path or Model
+        Whose features tell what is alike; its classes do not matter.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Returns
+    -------
+    Detections
+        What is alike, the examples included, best first, with a probability as score and the origin ``examples``.
+
+    Raises
+    ------
+    UserError
+        When there is no example, or the image or the model cannot be used.
+    """
+    planes = list(planes_of(image))
+    if len(planes) != 1:
+        raise UserError(f"the image has {len(planes)} planes; give one of them.")
+    if not len(examples):
+        raise UserError("there is no example; give a box around one object.")
+
+    from napari_localize.models.exemplars import Lesson, diameter_of, find_alike, look
+
+    x, y = examples.centers.mean(axis=0).tolist()
+    seen = look(load_model(model, device), planes[0][1], diameter_of([examples]), (x, y))  # type: ignore[arg-type]
+    return find_alike(seen, [Lesson(seen, examples, examples[:0] if rejected is None else rejected)])
 
 
 def measure(

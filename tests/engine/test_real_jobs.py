@@ -114,7 +114,7 @@ def test_a_training_leaves_a_candidate_that_predicts(engine: Engine, Events: Any
     result = job.result(PATIENCE)
     assert Path(result["path"]).is_file()
     assert result["card"]["classes"] == ["blob"]
-    assert set(result["comparison"]) == {"planes", "old", "new", "note"}
+    assert set(result["comparison"]) >= {"planes", "old", "new", "note", "gate", "changes"}
     assert not result["cancelled"]
     events.wait("done")
     assert {"curve", "progress", "message"} <= set(events.names)
@@ -152,3 +152,36 @@ def test_the_doctor_runs_in_the_child(engine: Engine) -> None:
     report = engine.doctor().result(PATIENCE)
     assert report["devices"][0]["ok"]
     assert report["sentences"]
+
+
+def test_teaching_gives_what_the_library_gives_and_looks_only_once(engine):
+    import napari_localize as nl
+
+    image = np.random.default_rng(0).normal(0.2, 0.02, (160, 160)).astype(np.float32)
+    corners = np.array([(x, y, x + 16, y + 16) for y in range(12, 140, 36) for x in range(12, 140, 36)])
+    for x0, y0, x1, y1 in corners:
+        image[y0:y1, x0:x1] += 0.5
+    examples = Detections(corners[:2], class_names=("square",))
+    reads = []
+
+    class Counted(ArrayPlane):
+        def read(self, *rectangle):
+            reads.append(rectangle)
+            return super().read(*rectangle)
+
+    def run(examples, rejected):
+        job = engine.teach(
+            [Counted(image)], ["a"], [examples], [rejected], "generalist", device="cpu", center=(80.0, 80.0)
+        )
+        return job.result(PATIENCE)
+
+    found = run(examples, examples[:0])
+    expected = nl.teach(image, examples, device="cpu")
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-3)
+    assert len(found) > 8
+    looked = len(reads)
+    run(examples, Detections(corners[2:3], class_names=("square",)))
+    assert len(reads) == looked
+    with pytest.raises(UserError, match="draw a box"):
+        engine.teach([ArrayPlane(image)], ["a"], [examples[:0]], [examples[:0]], "generalist", center=(0.0, 0.0))

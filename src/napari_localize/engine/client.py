@@ -165,6 +165,54 @@ class Engine:
         arguments = {"annotations": list(annotations), "settings": chosen, "names": list(names), "known": areas}
         return self.submit("train", planes, arguments, on_event=on_event)
 
+    def teach(
+        self,
+        planes: Sequence[PlaneSource],
+        keys: Sequence[str],
+        examples: Sequence[Detections],
+        rejected: Sequence[Detections],
+        model: str,
+        *,
+        device: str = "auto",
+        center: tuple[float, float],
+        on_event: OnEvent | None = None,
+    ) -> Job:
+        """Find what is like some examples.
+
+        Parameters
+        ----------
+        planes : sequence of PlaneSource
+            First the one to look at, then others that examples lie on.
+        keys : sequence of str
+            For each plane a text that no other plane has; a plane with a known key is not read again.
+        examples, rejected : sequence of Detections
+            For each plane, in its pixels; all with the same class names, and at least one example in all.
+        model : str
+            Name, name@version or file of the model whose features are used.
+        device : str
+            Where it runs.
+        center : (x, y)
+            Where to look on a plane that is too large to be looked at as a whole and has no example.
+
+        Returns
+        -------
+        Job
+            Its result are the `Detections` of the first plane.
+        """
+        if not len(planes) == len(keys) == len(examples) == len(rejected):
+            raise UserError(f"there are {len(planes)} planes but examples for {len(examples)}; give one for each.")
+        if not any(len(boxes) for boxes in examples):
+            raise UserError("there is no example yet; draw a box around one object.")
+        arguments = {
+            "model": _absolute(model),
+            "device": device,
+            "keys": list(keys),
+            "examples": list(examples),
+            "rejected": list(rejected),
+            "center": list(center),
+        }
+        return self.submit("teach", planes, arguments, on_event=on_event)
+
     def doctor(self, *, on_event: OnEvent | None = None) -> Job:
         """Examine the engine's surroundings; the result is the dict of `napari_localize.engine.doctor.diagnose`."""
         return self.submit("doctor", [], {}, on_event=on_event)

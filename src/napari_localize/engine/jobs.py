@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,16 @@ from napari_localize.engine.server import JobFunction, Task
 
 if TYPE_CHECKING:
     from napari_localize.core.detections import Detections
+    from napari_localize.core.planes import PlaneSource
+    from napari_localize.models.exemplars import Look
     from napari_localize.models.localizer import Model
 
 _CACHED_MODELS = 3
+_CACHED_LOOKS = 4
 _models: dict[tuple[Path, int, str], Model] = {}
+_looks: dict[tuple[str, str, str], Look] = {}
+_SAME_SIZE = 0.2
+"""Sizes whose logarithms differ by less are looked for at the same zoom."""
 
 
 def prepare() -> str:
@@ -64,6 +71,7 @@ def train(task: Task) -> dict[str, Any]:
 
     task.reads_to_the_end = True
     _models.clear()  # the memory is needed
+    _looks.clear()
     try:
         result = train_model(
             task.planes,
@@ -86,6 +94,23 @@ def train(task: Task) -> dict[str, Any]:
     }
 
 
+def teach(task: Task) -> Detections:
+    """Find what is like some examples on the first plane; the examples may lie on others."""
+    from napari_localize.models.exemplars import Lesson, diameter_of, find_alike
+
+    model = _model(task.arguments["model"], task.arguments["device"])
+    taught = list(zip(task.arguments["examples"], task.arguments["rejected"], strict=True))
+    boxes = [examples for examples, _ in taught if len(examples)]
+    diameter = diameter_of(boxes)
+    centers = [examples.centers.mean(axis=0) if len(examples) else None for examples, _ in taught]
+    seen = []
+    for plane, key, center in zip(task.planes, task.arguments["keys"], centers, strict=True):
+        place = task.arguments["center"] if center is None else center.tolist()
+        seen.append(_look(model, plane, key, diameter, (float(place[0]), float(place[1]))))
+    lessons = [Lesson(look, *pair) for look, pair in zip(seen, taught, strict=True) if len(pair[0]) + len(pair[1])]
+    return find_alike(seen[0], lessons)
+
+
 def doctor(_: Task) -> dict[str, Any]:
     """Examine the surroundings."""
     from napari_localize.engine.doctor import diagnose
@@ -93,7 +118,7 @@ def doctor(_: Task) -> dict[str, Any]:
     return diagnose()
 
 
-JOBS: dict[str, JobFunction] = {"predict": predict, "train": train, "doctor": doctor}
+JOBS: dict[str, JobFunction] = {"predict": predict, "train": train, "teach": teach, "doctor": doctor}
 
 
 def _give_back_memory() -> None:
@@ -104,6 +129,22 @@ def _give_back_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _look(model: Model, plane: PlaneSource, key: str, diameter: float, center: tuple[float, float]) -> Look:
+    """Return what is remembered of a plane; it is looked at again for objects of another size, or far away."""
+    from napari_localize.models.exemplars import look
+
+    for known, seen in list(_looks.items()):
+        fits = abs(math.log(diameter / seen.diameter)) < _SAME_SIZE
+        if known == (model.card.reference, str(model.device), key) and fits and seen.shows(*center):
+            _looks[known] = _looks.pop(known)
+            return seen
+    seen = look(model, plane, diameter, center)
+    _looks[model.card.reference, str(model.device), key] = seen
+    while len(_looks) > _CACHED_LOOKS:
+        del _looks[next(iter(_looks))]
+    return seen
 
 
 def _model(name: str, device: str) -> Model:

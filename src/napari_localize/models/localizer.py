@@ -66,6 +66,13 @@ class Model:
         if device != self.device:
             self.device, self.device_text, self._running = device, text or f"Computing on {device}.", None
 
+    def running(self) -> HeatmapNetwork:
+        """Return the network as it runs: on its device, in its precision, with the normalisations folded in."""
+        if self._running is None:
+            network = self.network.fused().to(self.device, inference_dtype(self.device))
+            self._running = network.to(memory_format=torch.channels_last)
+        return self._running
+
     @torch.inference_mode()
     def detect(self, pixels: torch.Tensor, floor: float) -> list[Answer]:
         """Run the network.
@@ -82,14 +89,10 @@ class Model:
         list of (boxes, labels, scores)
             (N, 4) float32 in pixels of the input, (N,) int64 and (N,) float32 for each image.
         """
-        dtype = inference_dtype(self.device)
-        if self._running is None:
-            network = self.network.fused().to(self.device, dtype)
-            self._running = network.to(memory_format=torch.channels_last)
-        batch = pixels.to(self.device, dtype, memory_format=torch.channels_last)
+        running = self.running()
+        batch = pixels.to(self.device, inference_dtype(self.device), memory_format=torch.channels_last)
         return [
-            (boxes.numpy(), labels.numpy(), scores.numpy())
-            for boxes, labels, scores in decode(self._running(batch), floor)
+            (boxes.numpy(), labels.numpy(), scores.numpy()) for boxes, labels, scores in decode(running(batch), floor)
         ]
 
 

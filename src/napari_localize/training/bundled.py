@@ -147,7 +147,7 @@ RECIPES = {
         "Objects of any kind except nuclei: for measuring how new domains are learnt; not bundled itself.",
         {"blood": 0.3, "rbc_types": 0.1},
         ("object",),
-        6000,
+        2400,
         WIDE,
         object_diameter=32.0,
         simulated=900,

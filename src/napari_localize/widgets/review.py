@@ -31,6 +31,7 @@ from napari_localize.widgets._keys import LayerKeys
 from napari_localize.widgets._many import ABOVE, BELOW, IN_VIEW, ON_PLANE, ManyBar
 from napari_localize.widgets._parts import Dock, button, hint, line, row, say, warn
 from napari_localize.widgets._planes import PlaneBar, neighbour, number_of
+from napari_localize.widgets._teach import TeachBar
 from napari_localize.widgets._view import LineWidths, plane_counts, plane_in_view, show_box
 
 NO_BOXES = (
@@ -56,6 +57,7 @@ class ReviewWidget(ClassActions, Dock):
         self.classes = ClassTable()
         self.judge = JudgeBar()
         self.many = ManyBar()
+        self.teach = TeachBar(self._viewer)
         self.states = StateBar()
         self._widths = LineWidths(self._viewer, self)
         windows_of(self._viewer)
@@ -82,6 +84,7 @@ class ReviewWidget(ClassActions, Dock):
                 KeyCode.KeyU: self.finish_area,
                 KeyMod.Shift | KeyCode.KeyU: self.ignore_area,
                 KeyMod.Shift | KeyCode.KeyT: self.take_back_area,
+                KeyMod.Shift | KeyCode.KeyY: self.teach.toggle,
                 KeyMod.Shift | KeyCode.KeyC: self.add_class,
                 KeyMod.Shift | KeyCode.KeyX: self.remove_class,
                 **self.many.keys(),
@@ -124,6 +127,7 @@ class ReviewWidget(ClassActions, Dock):
         body.addWidget(line())
         body.addWidget(self.judge)
         body.addWidget(self.many)
+        body.addWidget(self.teach)
         body.addWidget(line())
         body.addWidget(self.states)
         body.addWidget(line())
@@ -217,11 +221,13 @@ class ReviewWidget(ClassActions, Dock):
             layer.events.mode.connect(self._soon)
             self._keys.bind(layer)
             self.states.set_shown(boxes.shown_states)
+            self.teach.set_boxes(boxes)
         self._refresh()
 
     def _let_go(self) -> None:
         boxes, self._boxes, self._queued, self._plane = self._boxes, None, None, None
         self._keys.release()
+        self.teach.set_boxes(None)
         if boxes is not None and boxes.alive:
             boxes.changed.disconnect(self._soon)
             boxes.selection_changed.disconnect(self._soon)

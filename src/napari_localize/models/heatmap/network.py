@@ -120,7 +120,21 @@ class HeatmapNetwork(nn.Module):
         nn.init.zeros_(self.quality.bias)  # type: ignore[arg-type]
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the (B, head, H / 4, W / 4) features that the two outputs share."""
+        """Return the (B, head, H / 4, W / 4) features that all outputs share."""
+        return self.pyramid(x)[0]
+
+    def pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return features from fine to coarse.
+
+        Returns
+        -------
+        shared : (B, head, H / 4, W / 4) Tensor
+            What all outputs share.
+        near, far : (B, widths[1], H / 4, W / 4), (B, widths[2], H / 8, W / 8) Tensor
+            Of the encoder.
+        context : (B, decoder, H / 8, W / 8) Tensor
+            Of the decoder.
+        """
         x = self.stem(x)
         levels = []
         for stage in self.stages:
@@ -130,9 +144,9 @@ class HeatmapNetwork(nn.Module):
         top = functional.interpolate(functional.relu(s32), scale_factor=2.0, mode="nearest")
         top = self.smooth16(functional.relu(s16 + top))
         top = functional.interpolate(top, scale_factor=2.0, mode="nearest")
-        top = self.smooth8(functional.relu(s8 + top))
-        top = functional.interpolate(self.reduce(top), scale_factor=2.0, mode="bilinear", align_corners=False)
-        return self.tower(functional.relu(s4 + top))  # type: ignore[no-any-return]
+        context = self.smooth8(functional.relu(s8 + top))
+        top = functional.interpolate(self.reduce(context), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.tower(functional.relu(s4 + top)), levels[0], levels[1], context
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run the network.
@@ -152,7 +166,10 @@ class HeatmapNetwork(nn.Module):
             Logits of the overlap (intersection over union) of that box with the object
             (Jiang et al., "Acquisition of Localization Confidence", 2018).
         """
-        features = self.features(x)
+        return self.answers(self.features(x))
+
+    def answers(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `forward` does, from the shared features."""
         distances = torch.exp(self.distances(features).float().clamp(-5, 5)) * DISTANCE_UNIT
         return self.heatmap(features), distances, self.quality(features)
 

@@ -1,0 +1,306 @@
+"""Teach by example: from a few boxes to everything alike on a plane.
+
+The plane is looked at once, at the zoom at which the examples are as large as the objects that the model knows. What is
+remembered of each cell are the features of the network at several levels. A linear discriminant between the examples
+and the rest of the plane, whose covariance the plane itself gives (Hariharan et al., "Discriminative Decorrelation for
+Clustering and Classification", 2012), then says of each place how much it is like the examples. That, the cosine to the
+examples' mean, the network's opinion of what is an object and the size are weighed by a logistic regression, which was
+calibrated on episodes, so that there is nothing to set. Boxes come from the network's own regression. What a person
+rejects is a counterexample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from torchvision.ops import nms
+
+from napari_localize.core.detections import Detections
+from napari_localize.core.errors import UserError
+from napari_localize.core.planes import PlaneSource
+from napari_localize.core.tiling import Rectangle
+from napari_localize.models.device import inference_dtype
+from napari_localize.models.heatmap.loss import cell_boxes
+from napari_localize.models.heatmap.network import MULTIPLE, STRIDE
+from napari_localize.models.intensity import find_intensity_map
+from napari_localize.models.localizer import Model
+
+ORIGIN = "examples"
+"""Origin of the boxes that are found by example."""
+
+MOST_PIXELS = 2304**2
+"""Largest part of a plane that is looked at, in pixels of the network."""
+
+ZOOM_RANGE = (1 / 16, 8.0)
+
+CUT = 0.4
+"""Probability from which a place is taken for alike."""
+
+WEIGHTS = (-1.739, 1.459, 2.569, 1.803, -2.379)
+WEIGHTS_BY_LOG_EXAMPLES = (-0.41, -0.836, 0.479, 0.082, -0.229)
+"""Of a constant and the evidence that `weigh` gathers, in a logistic regression whose weights change with the logarithm
+of the number of examples. Found by ``benchmarks/teach.py --calibrate`` on the training images of nuclei, with a model
+that had not seen nuclei."""
+
+MANY = 5
+"""With more examples the weights change no more: no evidence may come to count against itself."""
+
+SAMPLES = 6000
+"""Cells that stand for the rest of the plane."""
+
+RIDGE = 3.0
+"""Weight of the prior that no feature matters, relative to a feature's variance."""
+
+OBJECT_FLOOR, LIKENESS_FLOOR = 0.05, 0.3
+"""Places are considered where the network's opinion or the discriminant peaks above these."""
+
+OTHER_SIZE = math.log(1.8)
+NMS_IOU = 0.3
+
+
+@dataclass
+class Look:
+    """What is remembered of a plane; h, w are the network's cells.
+
+    Attributes
+    ----------
+    window : Rectangle
+        The part of the plane.
+    zoom : float
+        Pixels of the network for one of the plane.
+    features : (C, h, w) float32 Tensor
+        Standardised over the window.
+    boxes : (h, w, 4) float32 Tensor
+        Each cell's box, in pixels of the plane.
+    objectness : (h, w) float32 Tensor
+        The network's opinion that an object's centre is there, 0 to 1.
+    diameter : float
+        Object diameter that it is made for, in pixels of the plane.
+    """
+
+    window: Rectangle
+    zoom: float
+    features: torch.Tensor
+    boxes: torch.Tensor
+    objectness: torch.Tensor
+    diameter: float
+
+    def shows(self, x: float, y: float) -> bool:
+        """Whether a place, in pixels of the plane, is in the window."""
+        return self.window.x0 <= x < self.window.x1 and self.window.y0 <= y < self.window.y1
+
+
+def diameter_of(examples: Sequence[Detections]) -> float:
+    """Return the object diameter that examples show, in pixels: the median of sqrt(width x height)."""
+    return float(np.median(np.concatenate([boxes.diameters for boxes in examples])))
+
+
+@torch.inference_mode()
+def look(model: Model, plane: PlaneSource, diameter: float, center: tuple[float, float]) -> Look:
+    """Run the network once over a plane, or the part around a place that can be remembered.
+
+    Parameters
+    ----------
+    model : Model
+        Any; one that knows many kinds of objects has the better features.
+    plane : PlaneSource
+        Where to look.
+    diameter : float
+        Object diameter, in pixels of the plane.
+    center : (x, y)
+        Where the examples are, in pixels of the plane.
+    """
+    zoom = float(np.clip(model.card.object_diameter / diameter, *ZOOM_RANGE))
+    height, width, _ = plane.shape
+    window = _window(height, width, math.sqrt(MOST_PIXELS) / zoom, center)
+    y0, y1, x0, x1 = window
+    seen = find_intensity_map(plane)(plane.read(y0, y1, x0, x1))
+    pixels = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1)[None]
+    size = [max(1, round((y1 - y0) * zoom)), max(1, round((x1 - x0) * zoom))]
+    pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+    pixels = functional.pad(pixels, (0, -size[1] % MULTIPLE, 0, -size[0] % MULTIPLE), mode="replicate")
+    network = model.running()
+    levels = network.pyramid(pixels.to(model.device, inference_dtype(model.device)))
+    logits, distances, quality = (answer.float() for answer in network.answers(levels[0]))
+    cells = logits.shape[-2:]
+    colour = functional.avg_pool2d(functional.avg_pool2d(pixels, STRIDE), 5, stride=1, padding=2)
+    parts = [functional.interpolate(level.float().cpu(), cells, mode="bilinear") for level in (*levels, colour)]
+    # A place is known by what is around its middle, too.
+    features = functional.avg_pool2d(torch.cat(parts, dim=1), 3, stride=1, padding=1)[0]
+    rows, columns = math.ceil(size[0] / STRIDE), math.ceil(size[1] / STRIDE)
+    features = features[:, :rows, :columns]
+    features = features - features.mean(dim=(1, 2), keepdim=True)
+    features = features / features.std(dim=(1, 2), keepdim=True).clamp(min=1e-3)
+    boxes = cell_boxes(distances)[0, :rows, :columns].cpu() / zoom + torch.tensor([x0, y0, x0, y0])
+    objectness = (logits.sigmoid().amax(dim=1)[0] ** 0.4 * quality[0, 0].sigmoid() ** 0.6)[:rows, :columns].cpu()
+    return Look(window, zoom, features, boxes, objectness, diameter)
+
+
+class Lesson(NamedTuple):
+    """Examples, and counterexamples, on a plane."""
+
+    seen: Look
+    examples: Detections
+    rejected: Detections
+
+
+def find_alike(seen: Look, lessons: Sequence[Lesson]) -> Detections:
+    """Find everything on a plane that is like the examples.
+
+    Parameters
+    ----------
+    seen : Look
+        The plane.
+    lessons : sequence of Lesson
+        With at least one example, of this plane or of others; they have the same class names. Of several classes, each
+        place gets the one that it is most like.
+
+    Returns
+    -------
+    Detections
+        What is alike, also the examples' own places, best first; scores are probabilities; the origin is `ORIGIN`.
+
+    Raises
+    ------
+    UserError
+        Without an example in what has been looked at.
+    """
+    lessons = [Lesson(one.seen, *(_inside(boxes, one.seen.window) for boxes in one[1:])) for one in lessons]
+    examples = [one.examples for one in lessons]
+    if not sum(map(len, examples)):
+        raise UserError("there is no example on this part of the plane; draw a box around one object.")
+    bad = torch.cat([features_at(one.seen, one.rejected.boxes) for one in lessons])
+    good = torch.cat([features_at(one.seen, one.examples.boxes) for one in lessons])
+    labels = np.concatenate([boxes.labels for boxes in examples])
+    sizes = np.concatenate([boxes.boxes[:, 2:] - boxes.boxes[:, :2] for boxes in examples])
+    found, scores, classes = [], [], []
+    for label in np.unique(labels).tolist():
+        mine = labels == label
+        chosen = torch.from_numpy(mine)
+        boxes, evidence = weigh(seen, good[chosen], torch.cat([bad, good[~chosen]]), np.median(sizes[mine], axis=0))
+        found.append(boxes)
+        scores.append(probability(evidence, int(mine.sum())))
+        classes.append(np.full(len(boxes), label))
+    boxes, score, which = torch.cat(found), torch.cat(scores), np.concatenate(classes)
+    # One box for each object, of the class that it is most like.
+    keep = nms(boxes, score, NMS_IOU)
+    keep = keep[score[keep] >= CUT]
+    return Detections(
+        boxes[keep].numpy(),
+        which[keep.numpy()],
+        score[keep].numpy(),
+        class_names=lessons[0].examples.class_names,
+        origins=np.full(len(keep), ORIGIN),
+    )
+
+
+def weigh(
+    seen: Look, good: torch.Tensor, bad: torch.Tensor, size: NDArray[np.float32]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gather what speaks for each place of a plane.
+
+    Parameters
+    ----------
+    seen : Look
+        The plane.
+    good, bad : (N, C), (M, C) float32 Tensor
+        Features of the examples and of the counterexamples.
+    size : (2,)
+        Width and height of the examples, in pixels of the plane.
+
+    Returns
+    -------
+    boxes : (K, 4) float32 Tensor
+        x0, y0, x1, y1 in pixels of the plane.
+    evidence : (K, 4) float32 Tensor
+        The discriminant between examples (1) and the rest of the plane (0), the cosine between the features and the
+        examples' mean, the logit of the network's opinion, and by how much the size differs (its logarithm).
+    """
+    channels, rows, columns = seen.features.shape
+    flat = seen.features.reshape(channels, -1)
+    rng = np.random.default_rng(0)
+    sample = torch.from_numpy(rng.choice(rows * columns, min(SAMPLES, rows * columns), replace=False))
+    weight, offset, unit = _discriminant(good, flat[:, sample].T, bad)
+    likeness = ((weight @ flat - offset) / unit).reshape(rows, columns)
+    mean = functional.normalize(good.mean(dim=0), dim=0)
+    alike = float((functional.normalize(good, dim=1) @ mean).mean().clamp(min=0.1))
+    places = _peaks(seen.objectness, OBJECT_FLOOR) | _peaks(likeness, LIKENESS_FLOOR)
+    y, x = torch.nonzero(places, as_tuple=True)
+    boxes, size_off = _boxes(seen, x, y, size)
+    cosine = functional.normalize(seen.features[:, y, x], dim=0).T @ mean / alike
+    opinion = torch.logit(seen.objectness[y, x].clamp(1e-4, 1 - 1e-4))
+    return boxes, torch.stack([likeness[y, x], cosine, opinion, size_off], dim=1)
+
+
+def probability(evidence: torch.Tensor, examples: int) -> torch.Tensor:
+    """Return the (K,) probabilities that places are alike, from (K, 4) evidence and the number of examples."""
+    known = torch.cat([torch.ones(len(evidence), 1), evidence], dim=1)
+    weights = torch.tensor(WEIGHTS) + math.log(min(examples, MANY)) * torch.tensor(WEIGHTS_BY_LOG_EXAMPLES)
+    return (known @ weights).sigmoid()
+
+
+def _discriminant(good: torch.Tensor, rest: torch.Tensor, bad: torch.Tensor) -> tuple[torch.Tensor, float, float]:
+    """Return weights, and what is to be subtracted and divided by, so that the rest is 0 and examples are 1."""
+    parts = [(rest, 1.0, 0.0), (good, 1.0, 1.0), (bad, 1.0, 0.0)]
+    data = torch.cat([part for part, _, _ in parts]).double()
+    share = torch.cat([torch.full((len(part),), total / max(len(part), 1)) for part, total, _ in parts]).double()
+    wanted = torch.cat([torch.full((len(part),), value) for part, _, value in parts]).double()
+    share = share / share.sum()
+    centred = data - share @ data
+    spread = torch.cov(rest.double().T, correction=0) + RIDGE * torch.eye(data.shape[1], dtype=torch.float64)
+    scatter = (centred * share[:, None]).T @ centred
+    weight = torch.linalg.solve(spread + scatter, centred.T @ (share * (wanted - share @ wanted)))
+    low, high = float((rest.double() @ weight).mean()), float((good.double() @ weight).mean())
+    return weight.float(), low, max(high - low, 1e-9)
+
+
+def _peaks(values: torch.Tensor, floor: float) -> torch.Tensor:
+    highest = functional.max_pool2d(values[None], 3, stride=1, padding=1)[0]
+    return (highest == values) & (values >= floor)
+
+
+def _boxes(
+    seen: Look, x: torch.Tensor, y: torch.Tensor, size: NDArray[np.float32]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the boxes of cells, and by how much the network's own boxes differ in size from the examples."""
+    found = seen.boxes[y, x]
+    width, height = size.tolist()
+    extent = (found[:, 2:] - found[:, :2]).clamp(min=1e-3)
+    size_off = (extent.prod(dim=1).sqrt() / math.sqrt(width * height)).log().abs()
+    # Where the network's own box is of quite another size, the examples' size is believed.
+    center_x = (x + 0.5) * STRIDE / seen.zoom + seen.window.x0
+    center_y = (y + 0.5) * STRIDE / seen.zoom + seen.window.y0
+    half = torch.tensor([-width / 2, -height / 2, width / 2, height / 2])
+    own = torch.stack([center_x, center_y, center_x, center_y], dim=1) + half
+    return torch.where((size_off < OTHER_SIZE)[:, None], found, own), size_off.clamp(max=2)
+
+
+def features_at(seen: Look, boxes: NDArray[np.float32]) -> torch.Tensor:
+    """Return the (N, C) features in the middle of (N, 4) boxes."""
+    _, rows, columns = seen.features.shape
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([seen.window.x0, seen.window.y0], np.float32)
+    cells = np.floor(centers * seen.zoom / STRIDE).astype(np.int64)
+    x, y = np.clip(cells[:, 0], 0, columns - 1), np.clip(cells[:, 1], 0, rows - 1)
+    return seen.features[:, torch.from_numpy(y), torch.from_numpy(x)].T
+
+
+def _inside(boxes: Detections, window: Rectangle) -> Detections:
+    x, y = boxes.centers.T
+    return boxes[(x >= window.x0) & (x < window.x1) & (y >= window.y0) & (y < window.y1)]
+
+
+def _window(height: int, width: int, side: float, center: tuple[float, float]) -> Rectangle:
+    """Return the part of a plane with at most side x side pixels, around a place as far as the plane reaches."""
+    if height * width <= side**2:
+        return Rectangle(0, height, 0, width)
+    tall, wide = min(height, int(side)), min(width, int(side))
+    y0 = int(np.clip(center[1] - tall / 2, 0, height - tall))
+    x0 = int(np.clip(center[0] - wide / 2, 0, width - wide))
+    return Rectangle(y0, y0 + tall, x0, x0 + wide)
