@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_localize.api import (
+        count,
         evaluate,
         load_model,
         measure,
@@ -30,6 +31,7 @@ __all__ = [
     "Measurements",
     "UserError",
     "__version__",
+    "count",
     "evaluate",
     "load_model",
     "measure",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.settings import PredictSettings, TrainSettings
+from napari_localize.evaluation.counts import count
 from napari_localize.evaluation.metrics import evaluate
 from napari_localize.formats import read_annotations, write_annotations
 from napari_localize.formats.sources import planes_of
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
 
     OnEvent = Callable[[dict[str, Any]], None]
 
-__all__ = ["evaluate", "load_model", "measure", "predict", "read_annotations", "teach", "train", "write_annotations"]
+__all__ = [
+    "count",
+    "evaluate",
+    "load_model",
+    "measure",
+    "predict",
+    "read_annotations",
+    "teach",
+    "train",
+    "write_annotations",
+]
 
 
 def load_model(name_or_path: str | os.PathLike[str], device: str = "auto") -> Model:

@@ -78,7 +78,7 @@ def _end(text: str, status: int, debug: bool) -> int:
 
 def _parser() -> Parser:
     import napari_localize
-    from napari_localize.cli import convert, demo, doctor, evaluate, measure, models, predict, project, train
+    from napari_localize.cli import convert, count, demo, doctor, evaluate, measure, models, predict, project, train
 
     common = Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show where in the program an error happened")
@@ -90,7 +90,7 @@ def _parser() -> Parser:
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=f"napari-localize {napari_localize.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
-    for module in (predict, train, evaluate, measure, convert, project, models, doctor, demo):
+    for module in (predict, train, evaluate, count, measure, convert, project, models, doctor, demo):
         summary = (module.__doc__ or "").strip()
         command = commands.add_parser(
             module.__name__.rpartition(".")[2],
