@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_localize.core.annotations import plane_name
+from napari_localize.core.errors import UserError
 from napari_localize.core.findings import Finding
 from napari_localize.plugin.areas import AREAS
 from napari_localize.plugin.layers import boxes_to_vertices, image_planes, transform_of
@@ -99,7 +101,9 @@ def _find(viewer: Any, name: str) -> tuple[Image, int | None, tuple[int, ...]] |
         if type(image).__name__ != "Image" or not name.startswith(image.name):
             continue
         for channel_axis in (None, 0) if image.ndim > 2 else (None,):
-            for plane in image_planes(image, channel_axis):
-                if plane_name(image.name, plane.position) == name:
-                    return image, channel_axis, plane.index
+            # What cannot be looked for boxes in has no findings either.
+            with suppress(UserError):
+                for plane in image_planes(image, channel_axis):
+                    if plane_name(image.name, plane.position) == name:
+                        return image, channel_axis, plane.index
     return None
