@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 SIZE = 1280, 800
 MODEL = "nuclei"
@@ -46,6 +48,8 @@ def take_pictures(seconds: int, home: str) -> None:
     viewer.layers.remove(truth)
     _, loop = viewer.window.add_plugin_dock_widget("napari-localize", "Localize, review, retrain")
 
+    take_teach_picture(viewer, loop, truth)
+    loop.setCurrentWidget(loop.localize)
     loop.localize.model.choose(MODEL)
     loop.localize.run()
     wait(lambda: not loop.localize.busy, "the boxes")
@@ -71,6 +75,26 @@ def take_pictures(seconds: int, home: str) -> None:
     viewer.window.remove_dock_widget(loop)
     take_project_picture(viewer, Path(home))
     viewer.close()
+
+
+def take_teach_picture(viewer: Any, loop: Any, truth: Any) -> None:
+    """Draw one box and show what is found to be like it."""
+    from napari_localize.plugin.boxes import box_layer
+    from napari_localize.plugin.demo import wait
+
+    loop.setCurrentWidget(loop.review)
+    loop.review.new_boxes()
+    boxes, teach = loop.review.boxes, loop.review.teach
+    known = box_layer(truth).detections().boxes
+    middle = np.abs(known.reshape(-1, 2, 2).mean(axis=1) - 256).sum(axis=1).argmin()
+    x0, y0, x1, y1 = known[middle] - 0.5
+    boxes.layer.add_rectangles([[[y0, x0], [y0, x1], [y1, x1], [y1, x0]]])
+    teach.toggle()
+    wait(lambda: boxes.number_of_guesses(()) and not teach.busy, "what is alike")
+    viewer.reset_view()
+    picture(viewer, "teach")
+    teach.toggle()
+    viewer.layers.remove(boxes.layer)
 
 
 def take_project_picture(viewer: Any, home: Path) -> None:

@@ -32,9 +32,8 @@ def verdict(comparison: Mapping[str, Any]) -> Verdict:
     if gate is None:
         measured = "1 plane" if planes == 1 else f"{planes} planes"
         return Verdict("", f"Measured on {measured}; there is no old model to compare with.")
-    if not comparison.get("held_back", True):
-        word = "worse" if gate["word"] == "worse" else "undecided"
-        return Verdict(word, _SAME_PLANES + gate["sentence"])
+    if not comparison.get("held_back", True) and gate["word"] not in ("worse", "undecided"):
+        return Verdict("undecided", _SAME_PLANES + gate["sentence"])
     return Verdict(gate["word"], gate["sentence"])
 
 
