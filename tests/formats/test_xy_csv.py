@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_localize.core.errors import UserError
 from napari_localize.formats import find_format, read_annotations
@@ -37,6 +38,14 @@ def test_class_score_file_and_time_are_kept(tmp_path):
     assert data.class_names == ("a", "b")
     assert data["one.tif#t=0"].scores.tolist() == [0.5]
     assert data["two.tif#t=4"].centers.tolist() == [[5, 6]]
+
+
+def test_only_the_image_that_is_meant_has_its_size(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((30, 40), np.uint8))
+    (tmp_path / "a.csv").write_text("x,y,file\n5,6,\n90,90,a.tif2\n")
+    data = read_annotations(tmp_path / "a.csv")
+    assert data.sizes == {"a.tif": (30, 40)}
+    assert len(data["a.tif2"]) == 1
 
 
 def test_tables_of_boxes_are_no_points(tmp_path):

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 import napari_localize
 from napari_localize.core.detections import Detections
 from napari_localize.core.overlap import overlapping
+from napari_localize.plugin.boxes import box_layer
 
 
 def test_one_box_drawn_finds_the_others(person, viewer, crop, tmp_path):
@@ -63,3 +64,61 @@ def test_one_box_drawn_finds_the_others(person, viewer, crop, tmp_path):
     assert teach.text() == ""
     assert person.messages() == []
     person.picture("teach-2-judged")
+
+
+def test_in_the_wrong_order_on_a_movie(person, viewer):
+    """Press twice, take the example back, change the plane, delete the layer and close the dock while it looks."""
+    _, truth = viewer.open_sample("napari-localize", "bacteria")
+    example = box_layer(truth).detections((0,))[:1]
+    viewer.layers.remove(truth)
+    review = person.open_dock("Review")
+    person.press(review.new_button)
+    boxes, teach = person.boxes, review.teach
+    viewer.dims.set_current_step(0, 0)
+    person.look_at(boxes.layer)
+    x0, y0, x1, y1 = example.boxes[0].tolist()
+    person.press(review.judge.draw)
+    person.drag(boxes.layer, (y0 - 0.5, x0 - 0.5), (y1 - 0.5, x1 - 0.5))
+    person.key(Qt.Key.Key_S)
+
+    # Pressed again before the answer: nothing comes
+    person.press(teach.find)
+    person.press(teach.find)
+    person.bot.wait(1500)
+    assert len(boxes) == 1
+    assert teach.text() == ""
+
+    # On: other bacteria are found; the next plane ends it, and there the example of this one serves
+    person.press(teach.find)
+    person.wait(lambda: boxes.number_of_guesses((0,)) and not teach.busy, "something alike is found")
+    viewer.dims.set_current_step(0, 1)
+    person.wait(lambda: not teach.find.isChecked(), "it has ended")
+    assert not boxes.number_of_guesses((1,))
+    person.press(teach.find)
+    person.wait(lambda: boxes.number_of_guesses((1,)) and not teach.busy, "the example serves on the next plane")
+    assert "like 1 example" in teach.text()
+
+    # The example is taken back: it says that there is none
+    viewer.dims.set_current_step(0, 0)
+    person.wait(lambda: not teach.find.isChecked(), "it has ended")
+    person.press(teach.find)
+    person.wait(lambda: not teach.busy and "example" in teach.text(), "it has looked again")
+    boxes.undo()
+    person.wait(lambda: "draw a box" in teach.text(), "it misses the example")
+    assert not teach.find.isChecked()
+    boxes.redo()
+
+    # The layer goes, and then the dock, while it looks
+    person.press(teach.find)
+    viewer.layers.remove(boxes.layer)
+    person.wait(lambda: not teach.find.isChecked(), "it has ended")
+    person.wait(review.new_button.isVisible, "a new layer is offered")
+    person.press(review.new_button)
+    layer = person.boxes.layer
+    layer.add_rectangles([[[0, y0, x0], [0, y0, x1], [0, y1, x1], [0, y1, x0]]])
+    person.pause()
+    person.press(teach.find)
+    viewer.window.remove_dock_widget(review)
+    person.bot.wait(1500)
+    assert len(box_layer(layer)) == 1
+    assert person.messages() == []

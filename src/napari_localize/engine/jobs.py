@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from napari_localize.models.localizer import Model
 
 _CACHED_MODELS = 3
-_CACHED_LOOKS = 4
+_LOOK_BYTES = 1 << 29
+"""Of the features of planes so much is kept, and always those of the last one."""
 _models: dict[tuple[Path, int, str], Model] = {}
 _looks: dict[tuple[str, str, str], Look] = {}
 _SAME_SIZE = 0.2
@@ -142,7 +143,7 @@ def _look(model: Model, plane: PlaneSource, key: str, diameter: float, center: t
             return seen
     seen = look(model, plane, diameter, center)
     _looks[model.card.reference, str(model.device), key] = seen
-    while len(_looks) > _CACHED_LOOKS:
+    while len(_looks) > 1 and sum(one.features.nbytes for one in _looks.values()) > _LOOK_BYTES:
         del _looks[next(iter(_looks))]
     return seen
 

@@ -36,7 +36,7 @@ def changes(name: str, old: Detections, new: Detections, true: Detections) -> li
     """
     names = tuple(dict.fromkeys([*new.class_names, *old.class_names, *true.class_names]))
     old, new, true = (boxes.with_classes(names) for boxes in (old, new, true))
-    rows, columns = _pairs(old, new)
+    rows, columns, ious = _pairs(old, new)
     right_old, right_new = (_right(boxes, true) for boxes in (old, new))
     found: list[tuple[bool, Finding]] = []
 
@@ -51,29 +51,28 @@ def changes(name: str, old: Detections, new: Detections, true: Detections) -> li
         add("gained", new, row, bool(right_new[row]), names[new.labels[row]], old, -1)
     for row in np.setdiff1d(np.arange(len(old)), rows).tolist():
         add("lost", old, row, not right_old[row], names[old.labels[row]], new, -1)
-    for before, after in zip(rows.tolist(), columns.tolist(), strict=True):
+    for before, after, iou in zip(rows.tolist(), columns.tolist(), ious.tolist(), strict=True):
         was, now = names[old.labels[before]], names[new.labels[after]]
         right = bool(right_new[after])
         if was != now:
             add("reclassed", new, after, right, f"{was} -> {now}", old, before)
-        elif _overlap(old, before, new, after) < SAME_PLACE:
+        elif iou < SAME_PLACE:
             add("moved", new, after, right or not right_old[before], now, old, before)
     found.sort(key=lambda item: (item[0], -np.nan_to_num(item[1].score, nan=1.0)))
     return [finding for _, finding in found]
 
 
-def _pairs(old: Detections, new: Detections) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows of boxes of one object, whatever their classes; those that overlap most first."""
+def _pairs(old: Detections, new: Detections) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return rows of boxes of one object, whatever their classes, and their IoU; those that overlap most first."""
     rows, columns, ious = overlaps(old.boxes, new.boxes, SAME_OBJECT)
     taken_old, taken_new = np.zeros(len(old), bool), np.zeros(len(new), bool)
-    pairs = []
+    chosen = []
     for index in np.argsort(-ious, kind="stable").tolist():
         row, column = int(rows[index]), int(columns[index])
         if not (taken_old[row] or taken_new[column]):
             taken_old[row] = taken_new[column] = True
-            pairs.append((row, column))
-    table = np.array(pairs, np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+            chosen.append(index)
+    return rows[chosen], columns[chosen], ious[chosen]
 
 
 def _right(boxes: Detections, true: Detections) -> NDArray[np.bool_]:
@@ -84,8 +83,3 @@ def _right(boxes: Detections, true: Detections) -> NDArray[np.bool_]:
 def _corners(boxes: Detections, row: int) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = boxes.boxes[row].tolist()
     return (x0, y0, x1, y1)
-
-
-def _overlap(old: Detections, before: int, new: Detections, after: int) -> float:
-    _, _, ious = overlaps(old.boxes[[before]], new.boxes[[after]], 1e-9)
-    return float(ious[0]) if len(ious) else 0.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from napari_localize.core.annotations import Annotations, plane_name
+from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
 from napari_localize.formats.base import Format, ReadOptions, portable_name
 from napari_localize.formats.beside import image_of
 from napari_localize.formats.csv import Cells, read_header
@@ -51,7 +51,7 @@ def read(path: Path, options: ReadOptions) -> Annotations:
         label = classes.setdefault(labels[row] or "object", len(classes))
         table.add(planes.setdefault(plane, len(planes)), (x, y, x, y), label, score=scores[row])
     square_points(table, points, options.point_size, notes)
-    sizes = {} if size is None else {name: size for name in planes if name.startswith(image)}
+    sizes = {} if size is None else {name: size for name in planes if split_plane_name(name)[0] == image}
     return assemble(table, list(planes), list(classes), sizes, notes)
 
 

@@ -74,6 +74,7 @@ def localize(viewer: Any, dock: Any, file_name: str, model: str) -> dict[str, De
     if boxes is None:
         raise UserError(f"{file_name}: {dock.status.text()}")
     viewer.dims.set_point(0, 0)
+    viewer.reset_view()
     wait_a_moment()
     return {plane_name(file_name, plane.position): boxes.detections(plane.index) for plane in image_planes(image)}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
@@ -15,7 +17,7 @@ from napari_localize.plugin.pairs import channel_axis_of, image_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
     from napari_localize.core.planes import PlaneSource
 
@@ -28,6 +30,9 @@ MOST_OTHER_PLANES = 2
 """Beside the plane in view, examples of so many others are used, where it has fewer than `ENOUGH`."""
 
 ENOUGH = 5
+
+_count = itertools.count()
+_numbers: weakref.WeakKeyDictionary[Image, tuple[Any, int]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def lesson(boxes: BoxLayer, layers: Iterable[Layer], plane: tuple[int, ...], cen
     taught = Lesson(
         plane,
         [sources[index] for index in chosen],
-        [f"{id(image.data)} {image.name} {index}" for index in chosen],
+        [f"{_number_of(image)} {index}" for index in chosen],
         [approved.get(index, none) for index in chosen],
         [rejected.get(index, none) for index in chosen],
         center,
@@ -91,6 +96,17 @@ def lesson(boxes: BoxLayer, layers: Iterable[Layer], plane: tuple[int, ...], cen
     if not any(len(part) for part in taught.examples):
         raise UserError("There is no example yet: draw a box around one object, or accept one, then ask again.")
     return taught
+
+
+def _number_of(image: Image) -> int:
+    """Return a number that no other image has had in this session, nor this one with other data.
+
+    The identity of the data alone would be given out again when the data are gone.
+    """
+    known = _numbers.get(image)
+    if known is None or known[0] is not image.data:
+        known = _numbers[image] = (image.data, next(_count))
+    return known[1]
 
 
 def propose(boxes: BoxLayer, taught: Lesson, found: Detections) -> int:

@@ -42,7 +42,7 @@ class TeachBar(QWidget):
         self.find = button(
             "Find alike   ⇧Y",
             "Propose everything that is like the boxes that you have drawn or accepted on this plane. While this is "
-            "pressed, each box that you draw, accept or reject makes it better. Key: Shift+Y.",
+            "pressed, each box that you draw, accept or reject makes it better; it ends with the plane. Key: Shift+Y.",
             self._pressed,
         )
         self.find.setCheckable(True)
@@ -122,6 +122,8 @@ class TeachBar(QWidget):
                 on_event=on_event,
             )
 
+        if not self._text.text():
+            say(self._text, "Looking ...")
         self._jobs.start(begin)
 
     def _lesson(self, boxes: BoxLayer) -> Lesson:

@@ -14,15 +14,16 @@ from qtpy.QtWidgets import QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.points import POINT_SIZE
-from napari_localize.core.steps import Area, Step
-from napari_localize.plugin.areas import AreaPen, area_at, areas_on, tints_of
+from napari_localize.core.steps import Step
+from napari_localize.plugin.areas import AreaPen, areas_on, tints_of
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.keeping import keeper_of
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.mirror import in_use
 from napari_localize.plugin.pairs import lay_on_images, pair
 from napari_localize.plugin.window import show_plane, windows_of
-from napari_localize.widgets._areas import AreaBar, described
+from napari_localize.widgets._area_actions import AreaActions
+from napari_localize.widgets._areas import AreaBar
 from napari_localize.widgets._boxes_picker import BoxesPicker
 from napari_localize.widgets._class_actions import ClassActions
 from napari_localize.widgets._classes import ClassTable
@@ -42,7 +43,7 @@ _CLOCK_MS = 400
 NO_IMAGE = "Open an image first: File &gt; Open, File &gt; Open Sample, or drag a file onto the window."
 
 
-class ReviewWidget(ClassActions, Dock):
+class ReviewWidget(AreaActions, ClassActions, Dock):
     """Choose a layer of boxes and go through it: accept, reject, reclass, draw, finish plane by plane."""
 
     def __init__(self, napari_viewer: Any) -> None:
@@ -253,6 +254,9 @@ class ReviewWidget(ClassActions, Dock):
         if boxes is None:
             return
         here, planes = self._here(boxes), plane_counts(self._viewer, boxes)
+        if self._plane is not None and here != self._plane:
+            # Guesses of other planes are not to be replaced just because somebody looks at them.
+            self.teach.stop()
         if here != self._plane and not in_use(boxes.layer):
             # napari keeps boxes selected that are no longer in view, and its own keys would act on them.
             self._plane = here
@@ -422,45 +426,6 @@ class ReviewWidget(ClassActions, Dock):
             here = self._here(boxes)
             (boxes.unfinish if here in boxes.finished else boxes.finish)(here)
             self._refresh()
-
-    def finish_area(self) -> None:
-        """Have a rectangle drawn in which everything is right."""
-        self._draw_area("reviewed")
-
-    def ignore_area(self) -> None:
-        """Have a rectangle drawn that is of no concern."""
-        self._draw_area("ignored")
-
-    def _draw_area(self, kind: Any) -> None:
-        boxes = self._boxes
-        if boxes is None:
-            return
-        if self._pen.kind == kind:
-            self._pen.stop()
-        elif kind == "reviewed" and self._here(boxes) in boxes.finished:
-            say(self.status, "This plane is finished as a whole; take it back into work first.")
-        else:
-            self._pen.start(boxes, kind)
-            what = "is finished" if kind == "reviewed" else "is to be ignored"
-            say(self.status, f"Drag a rectangle over what {what}. Leave with Esc.")
-        self._refresh()
-
-    def take_back_area(self) -> None:
-        """Take back the area under the mouse pointer."""
-        boxes = self._boxes
-        if boxes is None:
-            return
-        y, x = boxes.layer.world_to_data(self._viewer.cursor.position)[-2:]
-        area = area_at(boxes, self._here(boxes), float(x) + 0.5, float(y) + 0.5)
-        if area is None:
-            say(self.status, "There is no area under the mouse pointer.")
-        else:
-            self._take_back(area)
-
-    def _take_back(self, area: Area) -> None:
-        if self._boxes is not None:
-            self._boxes.remove_area(area)
-            say(self.status, f"Taken back: {described(area)}. Its boxes stay as they are.")
 
     def _say(self, text: str) -> None:
         say(self.status, text)
