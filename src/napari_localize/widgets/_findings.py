@@ -43,7 +43,8 @@ class FindingsBar(QWidget):
         column.addWidget(self._title)
         column.addWidget(self.kinds)
         column.addWidget(self._text)
-        column.addLayout(row(self.back_button, self.next_button, self.close_button))
+        column.addLayout(row(self.back_button, self.next_button))
+        column.addLayout(row(self.close_button))
         self.hide()
 
     def set_findings(self, title: str, findings: Sequence[Finding], kind: str = _ALL) -> None:
