@@ -185,3 +185,45 @@ def test_teaching_gives_what_the_library_gives_and_looks_only_once(engine):
     assert len(reads) == looked
     with pytest.raises(UserError, match="draw a box"):
         engine.teach([ArrayPlane(image)], ["a"], [examples[:0]], [examples[:0]], "generalist", center=(0.0, 0.0))
+
+
+def test_objects_that_look_alike_have_numbers_alike_also_on_other_planes(engine):
+    y, x = np.mgrid[:192, :192] + 0.5
+    images, boxes = [], []
+    for seed in (0, 1):
+        image = np.random.default_rng(seed).normal(0.2, 0.02, (192, 192))
+        corners = [(px - 9, py - 9, px + 9, py + 9) for py in (40, 96, 150) for px in (40, 96, 150)]
+        for number, (x0, y0, _, _) in enumerate(corners):
+            far = np.hypot(x - x0 - 9, y - y0 - 9)
+            image[(far < 9) if number % 2 else (far < 9) & (far > 5)] += 0.6
+        images.append(ArrayPlane(image.astype(np.float32)))
+        boxes.append(Detections(corners))
+    job = engine.describe(images, ["rings 1", "rings 2"], boxes, "generalist", device="cpu")
+    first, second = job.result(PATIENCE)
+    assert first.shape == second.shape == (9, first.shape[1])
+    table = np.concatenate([first, second])
+    table = (table - table.mean(axis=0)) / (table.std(axis=0) + 1e-6)
+    distance = np.linalg.norm(table[:, None] - table[None], axis=2) + np.diag([np.inf] * 18)
+    disc = np.tile(np.arange(9) % 2, 2)
+    assert (disc[distance.argmin(axis=1)] == disc).mean() > 0.9
+    assert engine.describe([], [], [], "generalist", device="cpu").result(PATIENCE) == []
+
+
+def test_boxes_are_described_wherever_they_lie_on_a_large_plane():
+    from napari_localize.models.describe import describe_boxes
+    from napari_localize.models.exemplars import look
+    from napari_localize.models.localizer import load_model
+
+    model = load_model("generalist", device="cpu")
+    image = ArrayPlane(np.random.default_rng(0).random((120, 3000)).astype(np.float32))
+    boxes = Detections([[4, 4, 8, 8], [2992, 112, 3000, 120], [1500, 50, 1504, 54]])
+    looks = []
+
+    def looker(diameter: float, center: tuple[float, float]) -> Any:
+        looks.append(look(model, image, diameter, center))
+        return looks[-1]
+
+    table = describe_boxes(looker, boxes)
+    assert len(looks) > 1
+    assert np.isfinite(table).all()
+    assert (np.abs(table).sum(axis=1) > 0).all()

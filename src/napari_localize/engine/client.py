@@ -213,6 +213,42 @@ class Engine:
         }
         return self.submit("teach", planes, arguments, on_event=on_event)
 
+    def describe(
+        self,
+        planes: Sequence[PlaneSource],
+        keys: Sequence[str],
+        boxes: Sequence[Detections],
+        model: str,
+        *,
+        device: str = "auto",
+        on_event: OnEvent | None = None,
+    ) -> Job:
+        """Describe how the objects in some boxes look, so that those that are alike can be found.
+
+        Parameters
+        ----------
+        planes : sequence of PlaneSource
+        keys : sequence of str
+            For each plane a text that no other plane has; what is remembered of a plane is used again, as in `teach`.
+        boxes : sequence of Detections
+            For each plane, in its pixels.
+        model : str
+            Name, name@version or file of the model whose features are used.
+        device : str
+            Where it runs.
+        on_event : callable, optional
+            Gets ``progress`` with the number of planes.
+
+        Returns
+        -------
+        Job
+            Its result is a list with an (N, C) float32 array for each plane, comparable between the planes.
+        """
+        if not len(planes) == len(keys) == len(boxes):
+            raise UserError(f"there are {len(planes)} planes but boxes for {len(boxes)}; give those of each plane.")
+        arguments = {"model": _absolute(model), "device": device, "keys": list(keys), "boxes": list(boxes)}
+        return self.submit("describe", planes, arguments, on_event=on_event)
+
     def doctor(self, *, on_event: OnEvent | None = None) -> Job:
         """Examine the engine's surroundings; the result is the dict of `napari_localize.engine.doctor.diagnose`."""
         return self.submit("doctor", [], {}, on_event=on_event)

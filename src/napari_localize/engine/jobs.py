@@ -12,6 +12,9 @@ from napari_localize.core.settings import PredictSettings, TrainSettings
 from napari_localize.engine.server import JobFunction, Task
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_localize.core.detections import Detections
     from napari_localize.core.planes import PlaneSource
     from napari_localize.models.exemplars import Look
@@ -112,6 +115,24 @@ def teach(task: Task) -> Detections:
     return find_alike(seen[0], lessons)
 
 
+def describe(task: Task) -> list[NDArray[np.float32]]:
+    """Describe how the boxes of each plane look."""
+    from napari_localize.models.describe import describe_boxes
+
+    model = _model(task.arguments["model"], task.arguments["device"])
+    tables = []
+    for index, (plane, key, boxes) in enumerate(
+        zip(task.planes, task.arguments["keys"], task.arguments["boxes"], strict=True)
+    ):
+
+        def looker(diameter: float, center: tuple[float, float], plane: PlaneSource = plane, key: str = key) -> Look:
+            return _look(model, plane, key, diameter, center)
+
+        tables.append(describe_boxes(looker, boxes, task.should_stop))
+        task.emit({"event": "progress", "done": index + 1, "total": len(task.planes)})
+    return tables
+
+
 def doctor(_: Task) -> dict[str, Any]:
     """Examine the surroundings."""
     from napari_localize.engine.doctor import diagnose
@@ -119,7 +140,13 @@ def doctor(_: Task) -> dict[str, Any]:
     return diagnose()
 
 
-JOBS: dict[str, JobFunction] = {"predict": predict, "train": train, "teach": teach, "doctor": doctor}
+JOBS: dict[str, JobFunction] = {
+    "predict": predict,
+    "train": train,
+    "teach": teach,
+    "describe": describe,
+    "doctor": doctor,
+}
 
 
 def _give_back_memory() -> None:

@@ -27,11 +27,15 @@ from napari_localize.core.detections import Detections
 Message = dict[str, Any]
 
 _KEY = "$detections"
+_TABLE = "$table"
 _COLUMNS = {"boxes": "<f4", "labels": "<i8", "scores": "<f4", "ids": "<i8"}
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """Return a message as one line, with detections, numpy numbers and paths anywhere in it."""
+    """Return a message as one line, with detections, numpy numbers, arrays and paths anywhere in it.
+
+    Tables of float32 arrive as such, other arrays as lists.
+    """
     return json.dumps(message, default=_encode_special, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -60,6 +64,8 @@ def _encode_special(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
+        if value.dtype == np.float32 and value.ndim == 2:
+            return {_TABLE: _pack(value, "<f4"), "columns": value.shape[1]}
         return value.tolist()
     if isinstance(value, PathLike):
         return fspath(value)
@@ -67,6 +73,8 @@ def _encode_special(value: Any) -> Any:
 
 
 def _decode_special(value: dict[str, Any]) -> Any:
+    if isinstance(value.get(_TABLE), str):
+        return _unpack(value[_TABLE], "<f4").reshape(-1, int(value["columns"]) or 1)
     parts = value.get(_KEY)
     if not isinstance(parts, dict):
         return value

@@ -77,6 +77,8 @@ class Look:
         Pixels of the network for one of the plane.
     features : (C, h, w) float32 Tensor
         Standardised over the window.
+    center, spread : (C,) float32 Tensor
+        What was subtracted and divided by for that, so that windows can be compared.
     boxes : (h, w, 4) float32 Tensor
         Each cell's box, in pixels of the plane.
     objectness : (h, w) float32 Tensor
@@ -88,6 +90,8 @@ class Look:
     window: Rectangle
     zoom: float
     features: torch.Tensor
+    center: torch.Tensor
+    spread: torch.Tensor
     boxes: torch.Tensor
     objectness: torch.Tensor
     diameter: float
@@ -136,11 +140,11 @@ def look(model: Model, plane: PlaneSource, diameter: float, center: tuple[float,
     features = functional.avg_pool2d(torch.cat(parts, dim=1), 3, stride=1, padding=1)[0]
     rows, columns = math.ceil(size[0] / STRIDE), math.ceil(size[1] / STRIDE)
     features = features[:, :rows, :columns]
-    features = features - features.mean(dim=(1, 2), keepdim=True)
-    features = features / features.std(dim=(1, 2), keepdim=True).clamp(min=1e-3)
+    mean, spread = features.mean(dim=(1, 2)), features.std(dim=(1, 2)).clamp(min=1e-3)
+    features = (features - mean[:, None, None]) / spread[:, None, None]
     boxes = cell_boxes(distances)[0, :rows, :columns].cpu() / zoom + torch.tensor([x0, y0, x0, y0])
     objectness = (logits.sigmoid().amax(dim=1)[0] ** 0.4 * quality[0, 0].sigmoid() ** 0.6)[:rows, :columns].cpu()
-    return Look(window, zoom, features, boxes, objectness, diameter)
+    return Look(window, zoom, features, mean, spread, boxes, objectness, diameter)
 
 
 class Lesson(NamedTuple):
