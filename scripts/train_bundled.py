@@ -19,8 +19,8 @@ from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model, load_model
 from napari_localize.models.registry import list_models
 from napari_localize.training import bundled
+from napari_localize.training.learning import start_from
 from napari_localize.training.optimise import Optimisation
-from napari_localize.training.train import start_from
 
 CHECKPOINT_SECONDS = 120
 REPORT_STEPS = 50

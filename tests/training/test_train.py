@@ -19,11 +19,12 @@ from napari_localize.core.settings import TrainSettings
 from napari_localize.models.card import ModelCard
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model, load_model
-from napari_localize.training import compare, train
+from napari_localize.training import compare, learning, train
 from napari_localize.training import planes as planes_module
 from napari_localize.training.crops import CropRecipe
+from napari_localize.training.learning import start_from
 from napari_localize.training.optimise import Optimisation, Recipe
-from napari_localize.training.train import start_from, train_model
+from napari_localize.training.train import train_model
 
 QUICK = Recipe(batch_size=2, crops=CropRecipe(side=64))
 ONE_EPOCH = {"base": None, "epochs": 1, "device": "cpu"}
@@ -32,10 +33,10 @@ ONE_EPOCH = {"base": None, "epochs": 1, "device": "cpu"}
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """Small crops, few of them, and a small network: a training takes a second."""
-    monkeypatch.setattr(train, "SCRATCH", QUICK)
-    monkeypatch.setattr(train, "FINE_TUNE", QUICK)
-    monkeypatch.setattr(train, "EPOCH_CROPS", 4)
-    monkeypatch.setattr(train, "NetworkConfig", lambda classes: small(classes))
+    monkeypatch.setattr(learning, "SCRATCH", QUICK)
+    monkeypatch.setattr(learning, "FINE_TUNE", QUICK)
+    monkeypatch.setattr(learning, "EPOCH_CROPS", 4)
+    monkeypatch.setattr(learning, "NetworkConfig", lambda classes: small(classes))
     yield
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
