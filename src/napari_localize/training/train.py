@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,6 +38,7 @@ from napari_localize.training.planes import (
     split_planes,
     training_windows,
 )
+from napari_localize.training.record import Curve, ancestors_of, corrections, describe
 
 OBJECT_DIAMETER = 28.0
 """Object diameter, in pixels, to which images are rescaled for a new model."""
@@ -133,7 +132,7 @@ def train_model(
         When it was stopped before the first step.
     """
     names = [f"plane {index + 1}" for index in range(len(planes))] if names is None else names
-    job = _Training(settings, list(names), on_event or (lambda event: None), should_stop or (lambda: False))
+    job = _Training(settings, list(names), Curve(on_event or (lambda event: None)), should_stop or (lambda: False))
     return job.run(planes, annotations, [EVERYWHERE] * len(planes) if known is None else list(known))
 
 
@@ -141,7 +140,7 @@ def train_model(
 class _Training:
     settings: TrainSettings
     names: list[str]
-    tell: OnEvent
+    tell: Curve
     should_stop: Callable[[], bool]
     began: float = field(default_factory=time.monotonic)
     best: dict[str, Tensor] | None = None
@@ -174,7 +173,22 @@ class _Training:
         model = Model(model.network, model.card, self.settings.device)
         self.tell({"event": "message", "text": "Comparing the models on the validation planes."})
         comparison = self._compare(model, planes, counted, known, windows, split)
-        self._describe(model.card, split, comparison, counted, read)
+        describe(
+            model.card,
+            settings=self.settings,
+            base=self.base,
+            recipe=self._recipe,
+            names=self.names,
+            read=read,
+            counted=counted,
+            corrected=corrections(annotations, known),
+            split=split.text,
+            held_back=split.held_back,
+            comparison=comparison,
+            curve=self.tell,
+            seconds=time.monotonic() - self.began,
+            device=model.device_text,
+        )
         return TrainResult(model, comparison, cancelled)
 
     def _new_model(self, classes: tuple[str, ...]) -> Model:
@@ -192,6 +206,7 @@ class _Training:
         card = ModelCard(
             name=UNNAMED,
             parent=parent,
+            ancestors=[] if self.base is None else ancestors_of(self.base),
             architecture={"kind": "heatmap", **network.config.model_dump()},
             classes=list(classes),
             object_diameter=diameter,
@@ -305,31 +320,6 @@ class _Training:
             few.append(Part(self.names[i], planes[i], boxes[i], window, known[i]))
         return compare_models(model, self.base, few, split.text, lambda: False, split.held_back)
 
-    def _describe(
-        self,
-        card: ModelCard,
-        split: Split,
-        comparison: dict[str, Any],
-        boxes: Sequence[Detections],
-        read: Sequence[Sequence[TrainingPlane]],
-    ) -> None:
-        counts: Counter[str] = Counter()
-        for plane in boxes:
-            counts.update(plane.counts())
-        card.training = {
-            "planes": [
-                {"name": name, "sha256": _fingerprint(parts)} for name, parts in zip(self.names, read, strict=True)
-            ],
-            "boxes": dict(counts),
-            "split": split.text,
-            "seconds": round(time.monotonic() - self.began, 1),
-            "epochs": self.settings.epochs,
-            "seed": self.settings.seed,
-            "torch": torch.__version__,
-        }
-        where = "validation" if split.held_back else "training planes"
-        card.metrics = {where: comparison["new"]}
-
 
 def start_from(
     network: HeatmapNetwork, classes: tuple[str, ...], base: HeatmapNetwork, base_classes: tuple[str, ...]
@@ -345,10 +335,3 @@ def start_from(
         rows = [old[base_classes.index(c)] if c in base_classes else old.mean(dim=0) for c in classes]
         weights[name] = torch.stack(rows)
     network.load_state_dict(weights)
-
-
-def _fingerprint(parts: Sequence[TrainingPlane]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.pixels.numpy().tobytes())
-    return digest.hexdigest()
