@@ -133,7 +133,7 @@ def describe(
     base: Model | None,
     recipe: Recipe,
     names: Sequence[str],
-    read: Sequence[Sequence[TrainingPlane]],
+    fingerprints: Sequence[str],
     counted: Sequence[Detections],
     corrected: Mapping[str, Any],
     split: str,
@@ -153,8 +153,8 @@ def describe(
         Of the new model; its `training` and `metrics` are set.
     settings, base, recipe
         What was asked for, the model it started from, and how it was trained.
-    names, read, counted : sequence
-        For each plane its name, its parts as they were learnt from, and its boxes.
+    names, fingerprints, counted : sequence
+        For each plane its name, its `fingerprint`, and its boxes.
     corrected : mapping
         See `corrections`.
     split, held_back : str, bool
@@ -170,8 +170,8 @@ def describe(
     for found in counted:
         boxes.update(found.counts())
     planes = [
-        {"name": name[:_LONGEST_NAME], "sha256": fingerprint(parts)}
-        for name, parts in zip(names[:MOST_PLANES], read[:MOST_PLANES], strict=True)
+        {"name": name[:_LONGEST_NAME], "sha256": sha256}
+        for name, sha256 in zip(names[:MOST_PLANES], fingerprints[:MOST_PLANES], strict=True)
     ]
     told = card.training.get("recipe")
     card.training = {

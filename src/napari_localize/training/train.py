@@ -23,11 +23,13 @@ from napari_localize.core.tiling import Rectangle
 from napari_localize.evaluation.metrics import summarize
 from napari_localize.models import intensity
 from napari_localize.models.card import UNNAMED, ModelCard
+from napari_localize.models.checks import CheckSet
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model, load_model
 from napari_localize.models.predict import FLOOR, predict_plane
 from napari_localize.training.compare import Part, compare_models, counting, within
 from napari_localize.training.crops import CropRecipe, TrainingPlane, make_batch
+from napari_localize.training.domains import SECONDS_AFTER_CANCEL, check_domains, earlier_domains, make_checks
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.planes import (
     MOST_PIXELS,
@@ -38,7 +40,7 @@ from napari_localize.training.planes import (
     split_planes,
     training_windows,
 )
-from napari_localize.training.record import Curve, ancestors_of, corrections, describe
+from napari_localize.training.record import Curve, ancestors_of, corrections, describe, fingerprint
 
 OBJECT_DIAMETER = 28.0
 """Object diameter, in pixels, to which images are rescaled for a new model."""
@@ -83,14 +85,17 @@ class TrainResult:
     comparison : dict
         ``planes``: names of the validation planes; ``old``, ``new``: measures of the base and the new model on
         them (``old`` is None without a base); ``note``: how the planes were divided; ``gate`` and ``changes``: see
-        `compare_models`.
+        `compare_models`; ``domains``: see `training.domains.check_domains`, empty without a base.
     cancelled : bool
         Whether it was stopped before its time.
+    checks : CheckSet
+        Windows of the planes compared on, to be kept beside the model (`models.checks.save_checks`).
     """
 
     model: Model
     comparison: dict[str, Any]
     cancelled: bool
+    checks: CheckSet
 
 
 def train_model(
@@ -173,13 +178,15 @@ class _Training:
         model = Model(model.network, model.card, self.settings.device)
         self.tell({"event": "message", "text": "Comparing the models on the validation planes."})
         comparison = self._compare(model, planes, counted, known, windows, split)
+        fingerprints = [fingerprint(parts) for parts in read]
+        comparison["domains"] = self._look_back(model, fingerprints)
         describe(
             model.card,
             settings=self.settings,
             base=self.base,
             recipe=self._recipe,
             names=self.names,
-            read=read,
+            fingerprints=fingerprints,
             counted=counted,
             corrected=corrections(annotations, known),
             split=split.text,
@@ -189,7 +196,8 @@ class _Training:
             seconds=time.monotonic() - self.began,
             device=model.device_text,
         )
-        return TrainResult(model, comparison, cancelled)
+        checks = make_checks(planes, boxes, known, self.names, fingerprints, split)
+        return TrainResult(model, comparison, cancelled, checks)
 
     def _new_model(self, classes: tuple[str, ...]) -> Model:
         config = NetworkConfig(classes=len(classes))
@@ -319,6 +327,17 @@ class _Training:
             (window,) = busiest_windows(boxes[i], height, width, VALIDATION_SIDE, 1, known[i])
             few.append(Part(self.names[i], planes[i], boxes[i], window, known[i]))
         return compare_models(model, self.base, few, split.text, lambda: False, split.held_back)
+
+    def _look_back(self, model: Model, fingerprints: Sequence[str]) -> list[dict[str, Any]]:
+        """Compare base and new model on what earlier models could do; in little time when somebody waits."""
+        if self.base is None:
+            return []
+        domains = earlier_domains(model.card, self.base, fingerprints)
+        if domains:
+            self.tell({"event": "message", "text": "Looking at what earlier models could do."})
+        if self.should_stop():
+            return check_domains(model, self.base, domains, lambda: False, SECONDS_AFTER_CANCEL)
+        return check_domains(model, self.base, domains, self.should_stop)
 
 
 def start_from(

@@ -301,7 +301,8 @@ class RetrainWidget(Dock):
             warn("The new model needs a name; type one beside 'Keep as'.")
             return
         try:
-            entry = keep_model(candidate.path, name)
+            keeps = bool(preference("models", "keep_checks", True))
+            entry = keep_model(candidate.path, name, with_checks=keeps)
         except UserError as error:
             warn(str(error))
             return
@@ -311,9 +312,11 @@ class RetrainWidget(Dock):
         model_news().kept.emit(entry.reference)
 
     def _discard(self) -> None:
+        from napari_localize.models.registry import discard_model
+
         candidate = _candidates.pop(self._viewer, None)
         if candidate is not None:
-            candidate.path.unlink(missing_ok=True)
+            discard_model(candidate.path)
         self.comparison.put_away()
         say(self.status, "Discarded; the old model is unchanged.")
 
