@@ -80,6 +80,7 @@ class RetrainWidget(Dock):
         self.comparison.keep.connect(self._keep)
         self.comparison.discard.connect(self._discard)
         model_news().kept.connect(self._refresh_models)
+        model_news().start_from.connect(self.base.choose)
         self.open()
 
     def _build(self) -> None:
@@ -223,7 +224,7 @@ class RetrainWidget(Dock):
         except UserError as error:
             warn(str(error))
             return
-        sources, annotations = [plane.source for plane in planes], [plane.approved for plane in planes]
+        sources, annotations = [plane.source for plane in planes], [plane.judged for plane in planes]
         names, known = [plane.name for plane in planes], [plane.known for plane in planes]
         self._base, self._elapsed = self.base.name, 0.0
         self.train_button.setEnabled(False)
