@@ -1,9 +1,8 @@
-"""List the models, look at one, bring one in, copy one out, or remove one."""
+"""List the models, see which comes from which, look at one, bring one in, copy one out, rename or remove one."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from napari_localize.cli._files import check_output_file
 from napari_localize.cli._report import result, result_json
 
 if TYPE_CHECKING:
-    from napari_localize.models.card import ModelCard
+    from napari_localize.models.history import Node
     from napari_localize.models.registry import ModelEntry
 
 
@@ -30,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return made
 
     add("list", _list, "show all models that can be used by name")
-    info = add("info", _info, "show a model's card")
+    add("tree", _tree, "show which model was trained from which")
+    info = add("info", _info, "show where a model comes from, how it was made and how good it is")
     info.add_argument("name", metavar="NAME", help="a model's name, or a .safetensors file")
     bring = add("import", _import, "copy a model file into your model store")
     bring.add_argument("file", metavar="FILE", help="a .safetensors file")
@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     take.add_argument("name", metavar="NAME", help="such as generalist, mine or mine@3")
     take.add_argument("file", metavar="FILE", help="the .safetensors file to write")
     take.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    take.add_argument("--with-checks", action="store_true", help="copy its check planes, parts of your images, too")
+    rename = add("rename", _rename, "give one version of a model of yours another name")
+    rename.add_argument("reference", metavar="NAME@VERSION")
+    rename.add_argument("name", metavar="NEW-NAME")
     remove = add("remove", _remove, "delete a model of yours: one version (mine@3), or all of a name")
     remove.add_argument("name", metavar="NAME")
 
@@ -66,14 +70,45 @@ def _list(args: argparse.Namespace) -> None:
 
 def _info(args: argparse.Namespace) -> None:
     from napari_localize.models.card import read_card
+    from napari_localize.models.digest import file_digest
     from napari_localize.models.registry import find_model
+    from napari_localize.models.story import as_text
 
     path = find_model(args.name)
     card = read_card(path)
     if args.json:
         result_json({"path": str(path), "reference": card.reference, **card.model_dump(mode="json")})
     else:
-        _print_card(card, path)
+        result(as_text(card, path, file_digest(path)))
+
+
+def _tree(args: argparse.Namespace) -> None:
+    from napari_localize.models.history import model_tree, tree_lines
+    from napari_localize.models.registry import scan_models
+
+    entries, damaged = scan_models()
+    roots = model_tree(entries)
+    if args.json:
+        result_json(
+            {
+                "models": [_branch(root) for root in roots],
+                "damaged": [{"path": str(each.path), "reason": each.reason} for each in damaged],
+            }
+        )
+        return
+    for drawn, node in tree_lines(roots):
+        what = ", ".join(node.entry.card.classes) if node.entry else "not there any more"
+        result(f"{drawn + node.reference:32} {node.entry.card.created if node.entry else '':10}  {what}")
+    for each in damaged:
+        result(f"{each.reference:32} cannot be read: {each.reason}")
+
+
+def _branch(node: Node) -> dict[str, Any]:
+    return {
+        "reference": node.reference,
+        "there": node.entry is not None,
+        "children": [_branch(child) for child in node.children],
+    }
 
 
 def _import(args: argparse.Namespace) -> None:
@@ -91,11 +126,21 @@ def _export(args: argparse.Namespace) -> None:
 
     output = Path(args.file)
     check_output_file(output, overwrite=args.overwrite)
-    export_model(args.name, output, overwrite=args.overwrite)
+    export_model(args.name, output, overwrite=args.overwrite, with_checks=args.with_checks)
     if args.json:
         result_json({"exported": str(output)})
     else:
         result(f"{args.name} was copied to {output}.")
+
+
+def _rename(args: argparse.Namespace) -> None:
+    from napari_localize.models.registry import rename_model
+
+    entry = rename_model(args.reference, args.name)
+    if args.json:
+        result_json({"renamed": [_summary(entry)]})
+    else:
+        result(f"{args.reference} is {entry.reference} now: {entry.path}")
 
 
 def _remove(args: argparse.Namespace) -> None:
@@ -120,16 +165,3 @@ def _summary(entry: ModelEntry) -> dict[str, Any]:
         "threshold": entry.card.threshold,
         "metrics": entry.card.metrics,
     }
-
-
-def _print_card(card: ModelCard, path: Path) -> None:
-    result(f"{card.reference}  {path}")
-    for name, value in card.model_dump(mode="json", exclude={"name", "version"}).items():
-        if value in (None, "", {}, []):
-            continue
-        title = f"{name.replace('_', ' '):16} "
-        if isinstance(value, dict):
-            text = json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\n" + " " * 17)
-        else:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        result(title + text)

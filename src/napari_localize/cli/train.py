@@ -17,6 +17,7 @@ from napari_localize.cli._files import check_output_file
 from napari_localize.cli._report import Progress, result, result_json, say
 from napari_localize.core.errors import UserError
 from napari_localize.core.settings import TrainSettings
+from napari_localize.evaluation.forgetting import f1_in_words
 from napari_localize.evaluation.verdict import changes_in_words, verdict
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
             result(f"{title:12}" + "".join(f"{row[key]:13.3f}" for key in keys))
     result(comparison["note"])
     result(verdict(comparison).sentence)
+    for domain in comparison["domains"]:
+        word = "forgets" if domain["forgets"] else domain["word"]
+        result(f"Earlier domain {domain['name']}: {f1_in_words(domain)}{f' ({word})' if word else ''}.")
     if differing := changes_in_words(comparison):
         result("Boxes that differ: " + ", ".join(differing.values()) + ".")
 

@@ -71,6 +71,8 @@ def predict(task: Task) -> list[Detections]:
 
 def train(task: Task) -> dict[str, Any]:
     """Train a candidate and leave it in the client's folder."""
+    from napari_localize.models.checks import save_checks
+    from napari_localize.models.registry import checks_path
     from napari_localize.training.train import train_model
 
     task.reads_to_the_end = True
@@ -90,6 +92,8 @@ def train(task: Task) -> dict[str, Any]:
         _give_back_memory()
     path = Path(task.folder) / f"candidate-{os.getpid()}-{task.number}.safetensors"
     result.model.save(path)
+    if result.checks.windows:
+        save_checks(checks_path(path), result.checks)
     return {
         "path": str(path),
         "card": result.model.card.model_dump(mode="json"),

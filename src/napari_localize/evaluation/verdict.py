@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from napari_localize.evaluation.forgetting import forgotten
+
 _SAME_PLANES = "The planes compared on are those that were learnt from, which flatters the new model. "
 
 
@@ -15,6 +17,13 @@ class Verdict(NamedTuple):
     word: str
     """``better``, ``worse``, ``about the same``, ``undecided``, or nothing where there is nothing to compare."""
     sentence: str
+    forgets: tuple[str, ...] = ()
+    """Names of the earlier domains that the new model is clearly worse on."""
+
+    @property
+    def keep(self) -> bool:
+        """Whether to suggest keeping it: not where it is worse, nor where it forgets without being better elsewhere."""
+        return self.word != "worse" and (self.word == "better" or not self.forgets)
 
 
 def verdict(comparison: Mapping[str, Any]) -> Verdict:
@@ -23,18 +32,26 @@ def verdict(comparison: Mapping[str, Any]) -> Verdict:
     Parameters
     ----------
     comparison : mapping
-        With ``planes``, ``gate`` (of `evaluation.gate.Gate.as_dict`, None without an old model) and ``held_back``:
-        whether the planes took no part in the training.
+        With ``planes``, ``gate`` (of `evaluation.gate.Gate.as_dict`, None without an old model), ``held_back``:
+        whether the planes took no part in the training, and ``domains``: how the models do on earlier domains.
     """
+    word, sentence = _here(comparison)
+    lost = forgotten(comparison)
+    if lost:
+        sentence += f" It forgets what earlier models could: {'; '.join(lost.values())}."
+    return Verdict(word, sentence, tuple(lost))
+
+
+def _here(comparison: Mapping[str, Any]) -> tuple[str, str]:
     planes, gate = len(comparison["planes"]), comparison.get("gate")
     if not planes:
-        return Verdict("", "Nothing was left to compare the models on: finish more planes to see which is better.")
+        return "", "Nothing was left to compare the models on: finish more planes to see which is better."
     if gate is None:
         measured = "1 plane" if planes == 1 else f"{planes} planes"
-        return Verdict("", f"Measured on {measured}; there is no old model to compare with.")
+        return "", f"Measured on {measured}; there is no old model to compare with."
     if not comparison.get("held_back", True) and gate["word"] not in ("worse", "undecided"):
-        return Verdict("undecided", _SAME_PLANES + gate["sentence"])
-    return Verdict(gate["word"], gate["sentence"])
+        return "undecided", _SAME_PLANES + gate["sentence"]
+    return str(gate["word"]), str(gate["sentence"])
 
 
 def changes_in_words(comparison: Mapping[str, Any]) -> dict[str, str]:

@@ -23,7 +23,32 @@ PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 MOST_CLASSES = 1000
 
+MOST_BYTES = 4 << 20
+"""A card as text is at most this long, whoever made it."""
+
+LONGEST_DESCRIPTION = 2000
+
 Size = Annotated[float, Field(gt=0, lt=10_000)]
+
+
+class Ancestor(BaseModel):
+    """A model that another one goes back to.
+
+    Attributes
+    ----------
+    reference : str
+        What it was called, ``name@version``.
+    created : str
+        ISO date.
+    sha256 : str
+        Of its weights, see `models.digest.weights_digest`; empty where it was not known.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    reference: str = Field(min_length=1, max_length=200)
+    created: str = Field(default="", max_length=40)
+    sha256: str = Field(default="", max_length=64)
 
 
 class ModelCard(BaseModel):
@@ -35,6 +60,10 @@ class ModelCard(BaseModel):
         Together the model's reference, ``name@version``.
     parent : str or None
         Reference of the model that training started from.
+    ancestors : list of Ancestor
+        The parent, its parent and so on, as far as known.
+    weights_sha256 : str
+        Of its own weights; written when it comes into a store.
     architecture : dict
         ``kind`` and the arguments the network is built with.
     classes : list of str
@@ -50,9 +79,9 @@ class ModelCard(BaseModel):
     threshold : float
         Score that gave the best F1 on validation images.
     training : dict
-        Data and fingerprints, split, recipe, versions.
+        Planes with fingerprints, corrections, split, recipe, seed, steps, device, versions, curve.
     metrics : dict
-        Measured quality by part of the data.
+        Measured quality by part of the data; the comparison with the parent and on earlier domains.
     licence, created, description : str
         Licence of the weights, ISO date, one sentence.
     """
@@ -62,6 +91,8 @@ class ModelCard(BaseModel):
     name: str = Field(min_length=1, max_length=80)
     version: int = Field(default=1, ge=1)
     parent: str | None = None
+    ancestors: list[Ancestor] = Field(default_factory=list, max_length=100)
+    weights_sha256: str = Field(default="", max_length=64)
     description: str = ""
     architecture: dict[str, Any]
     classes: list[str] = Field(min_length=1, max_length=MOST_CLASSES)
@@ -126,6 +157,10 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
         raise UserError(f"{path} is not a model file, or it is cut off; copy it again.") from error
     if text is None:
         raise UserError(f"{path} was made by another program; only models of napari-localize can be used.")
+    if len(text) > MOST_BYTES:
+        raise UserError(
+            f"the card of {path} is too large ({len(text) >> 20} MB); the file was not made by this program."
+        )
     try:
         return ModelCard.model_validate_json(text)
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ class Model:
         self.network = network.cpu().eval()
         self.card = card
         self.device, self.device_text = pick_device(device)
+        self.path: Path | None = None
+        """The file that it was loaded from."""
         self._running: HeatmapNetwork | None = None
 
     def predict(self, image: Any, **settings: Any) -> Detections:
@@ -115,5 +118,8 @@ def load_model(name_or_path: str | os.PathLike[str] | Model, device: str = "auto
         if device != "auto":
             name_or_path.move_to(*pick_device(device))
         return name_or_path
-    network, card = load_checkpoint(find_model(name_or_path))
-    return Model(network, card, device)
+    path = find_model(name_or_path)
+    network, card = load_checkpoint(path)
+    model = Model(network, card, device)
+    model.path = path
+    return model

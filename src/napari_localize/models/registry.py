@@ -14,10 +14,15 @@ from pydantic import ValidationError
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.files import atomic_path
-from napari_localize.models.card import ModelCard, copy_with_card, first_problem, read_card
+from napari_localize.models.card import LONGEST_DESCRIPTION, ModelCard, copy_with_card, first_problem, read_card
+from napari_localize.models.digest import weights_digest
+from napari_localize.models.ledger import last_versions, note_versions
 
 BUNDLED = Path(__file__).with_name("weights")
 SUFFIX = ".safetensors"
+CHECKS_SUFFIX = ".checks.npz"
+MOST_CHECK_BYTES = 20 << 20
+"""A file with a check set is at most this large."""
 BUNDLED_ORDER = ("generalist", "nuclei", "blood")
 STORE_VARIABLE = "NAPARI_LOCALIZE_MODELS"
 """Environment variable that moves the user's model store."""
@@ -39,15 +44,46 @@ class ModelEntry:
         return f"{self.name}@{self.version}"
 
 
+def checks_path(path: str | os.PathLike[str]) -> Path:
+    """Return where the check set of a model file lies: beside it."""
+    return Path(path).with_suffix(CHECKS_SUFFIX)
+
+
 def store_folder() -> Path:
     """Folder of the user's models; it need not exist yet."""
     moved = os.environ.get(STORE_VARIABLE)
     return Path(moved) if moved else user_data_path("napari-localize", appauthor=False) / "models"
 
 
+@dataclass(frozen=True)
+class DamagedModel:
+    """A file that has a model's name and cannot be used as one; `reason` says why, and what to do."""
+
+    reference: str
+    path: Path
+    reason: str
+
+
 def list_models() -> list[ModelEntry]:
     """All models with a readable card: bundled first, then the user's by name, oldest version first."""
-    return _entries(BUNDLED, bundled=True) + _entries(store_folder(), bundled=False)
+    return scan_models()[0]
+
+
+def scan_models() -> tuple[list[ModelEntry], list[DamagedModel]]:
+    """Return all models in the order of `list_models`, and the files that cannot be read."""
+    entries, damaged = [], []
+    for folder, bundled in ((BUNDLED, True), (store_folder(), False)):
+        found = []
+        for file in _files(folder):
+            try:
+                card = _card(file.path)
+            except UserError as error:
+                damaged.append(DamagedModel(file.path.stem, file.path, str(error)))
+            else:
+                found.append(ModelEntry(file.name, file.version or card.version, file.path, bundled, card))
+        rank = {name: index for index, name in enumerate(BUNDLED_ORDER)}
+        entries += sorted(found, key=lambda entry: rank.get(entry.name, len(rank)))
+    return entries, damaged
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
@@ -88,22 +124,113 @@ def import_model(path: str | os.PathLike[str], name: str | None = None) -> Model
         When the file is not a model, or the name is a bundled model's.
     """
     card = read_card(path)
-    return _store(Path(path), name or card.name, card)
-
-
-def keep_model(path: str | os.PathLike[str], name: str) -> ModelEntry:
-    """Move a newly trained model into the user's store, as the next version of `name`."""
-    entry = _store(Path(path), name, read_card(path))
-    with suppress(OSError):
-        Path(path).unlink()
+    entry = _store(Path(path), name or card.name, card)
+    checks = checks_path(path)
+    if checks.is_file() and checks.stat().st_size <= MOST_CHECK_BYTES:
+        with suppress(UserError), atomic_path(checks_path(entry.path), overwrite=True) as temporary:
+            shutil.copyfile(checks, temporary)
     return entry
 
 
-def export_model(name: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Copy a model to a file outside the store."""
+def keep_model(path: str | os.PathLike[str], name: str, *, with_checks: bool = True) -> ModelEntry:
+    """Move a newly trained model into the user's store, as the next version of `name`.
+
+    Parameters
+    ----------
+    path : path
+        The file of the model.
+    name : str
+        What to call it.
+    with_checks : bool
+        Whether its check set, parts of images that lie in a file beside it, is kept, too.
+    """
+    entry = _store(Path(path), name, read_card(path))
+    checks = checks_path(path)
+    with suppress(OSError):
+        if with_checks and checks.is_file():
+            _move(checks, checks_path(entry.path))
+    discard_model(path)
+    return entry
+
+
+def discard_model(path: str | os.PathLike[str]) -> None:
+    """Delete a model file outside the store, with its check set; what cannot be deleted stays."""
+    for file in (Path(path), checks_path(path)):
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+
+
+def export_model(
+    name: str, path: str | os.PathLike[str], *, overwrite: bool = False, with_checks: bool = False
+) -> None:
+    """Copy a model to a file outside the store.
+
+    Parameters
+    ----------
+    name : str
+        As in `find_model`.
+    path : path
+        The file to write.
+    overwrite : bool
+        Whether it may exist.
+    with_checks : bool
+        Whether the model's check set, parts of images, goes along, as a file beside it.
+    """
     source = find_model(name)
+    checks = checks_path(source)
     with atomic_path(path, overwrite=overwrite) as temporary:
         shutil.copyfile(source, temporary)
+    if with_checks and checks.is_file():
+        with atomic_path(checks_path(path), overwrite=overwrite) as temporary:
+            shutil.copyfile(checks, temporary)
+
+
+def rename_model(reference: str, name: str) -> ModelEntry:
+    """Give one version of the user's models another name; it becomes the next version of that.
+
+    Models that were trained from it still find it, by its weights.
+
+    Raises
+    ------
+    UserError
+        When there is no such model of the user's, or the name cannot be one.
+    """
+    path = _own(reference)
+    card = read_card(path)
+    if card.name == name:
+        raise UserError(f"{reference} has the name {name!r} already; choose another one.")
+    entry = _store(path, name, card)
+    with suppress(OSError):
+        _move(checks_path(path), checks_path(entry.path))
+    _remove(path)
+    return entry
+
+
+def describe_model(reference: str, text: str) -> ModelCard:
+    """Write another description into the card of one of the user's models, and return the card.
+
+    Raises
+    ------
+    UserError
+        When there is no such model of the user's, or the text is too long.
+    """
+    path = _own(reference)
+    if len(text) > LONGEST_DESCRIPTION:
+        raise UserError(f"the description has {len(text)} letters; write at most {LONGEST_DESCRIPTION}.")
+    card = read_card(path).model_copy(update={"description": text})
+    with atomic_path(path, overwrite=True) as temporary:
+        copy_with_card(path, temporary, card)
+    return card
+
+
+def _own(reference: str) -> Path:
+    """Return the file of one version of the user's models."""
+    files = [file for file in _files(store_folder()) if file.is_called(reference)]
+    if files:
+        return files[-1].path
+    if any(file.is_called(reference) for file in _files(BUNDLED)):
+        raise UserError(f"{reference!r} is a bundled model; it stays as it is.")
+    raise UserError(f"there is no model {reference!r} in {store_folder()}.")
 
 
 def remove_model(name: str) -> list[Path]:
@@ -120,11 +247,28 @@ def remove_model(name: str) -> list[Path]:
     if not chosen:
         raise UserError(f"there is no model {name!r} in {store_folder()}.")
     for path in chosen:
-        try:
-            path.unlink()
-        except OSError as error:
-            raise UserError(f"cannot remove {path}: {error.strerror}; remove it by hand.") from error
+        _remove(path)
     return chosen
+
+
+def _remove(path: Path) -> None:
+    """Delete a model with its check set; its version stays taken."""
+    match = _match(path)
+    if match is not None and match[2]:
+        note_versions(path.parent, {match[1]: int(match[2])})
+    try:
+        path.unlink()
+        checks_path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot remove {path}: {error.strerror}; remove it by hand.") from error
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file, also to another disk."""
+    if source.is_file():
+        with atomic_path(target, overwrite=True) as temporary:
+            shutil.copyfile(source, temporary)
+        source.unlink()
 
 
 @dataclass(frozen=True)
@@ -143,24 +287,39 @@ class _File:
         return version == str(self.version if self.version is not None else read_card(self.path).version)
 
 
+def _match(path: Path) -> re.Match[str] | None:
+    return re.fullmatch(r"([^@]+)(?:@([0-9]{1,9}))?", path.stem)
+
+
 def _files(folder: Path) -> list[_File]:
     """Files in a folder by name, oldest version first."""
     files = []
     for path in folder.glob(f"*{SUFFIX}") if folder.is_dir() else ():
-        if match := re.fullmatch(r"([^@]+)(?:@([0-9]+))?", path.stem):
+        if match := _match(path):
             files.append(_File(match[1], int(match[2]) if match[2] else None, path))
     return sorted(files, key=lambda file: (file.name, file.version or 0))
 
 
-def _entries(folder: Path, *, bundled: bool) -> list[ModelEntry]:
-    entries = []
-    for file in _files(folder):
-        # A damaged file must not hide the others; using it by name says what is wrong.
-        with suppress(UserError):
-            card = read_card(file.path)
-            entries.append(ModelEntry(file.name, file.version or card.version, file.path, bundled, card))
-    rank = {name: index for index, name in enumerate(BUNDLED_ORDER)}
-    return sorted(entries, key=lambda entry: rank.get(entry.name, len(rank)))
+_cards: dict[Path, tuple[tuple[int, int], ModelCard | UserError]] = {}
+
+
+def _card(path: Path) -> ModelCard:
+    """Read a card, or return what was read of the same file before."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise UserError(f"cannot read the model {path}: {error.strerror}.") from error
+    stamp = (found.st_mtime_ns, found.st_size)
+    known = _cards.get(path)
+    if known is None or known[0] != stamp:
+        try:
+            known = (stamp, read_card(path))
+        except UserError as error:
+            known = (stamp, error)
+        _cards[path] = known
+    if isinstance(known[1], UserError):
+        raise UserError(str(known[1]))
+    return known[1]
 
 
 def _store(source: Path, name: str, card: ModelCard) -> ModelEntry:
@@ -175,9 +334,13 @@ def _store(source: Path, name: str, card: ModelCard) -> ModelEntry:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the model store {folder}: {error.strerror}.") from error
-    version = max((file.version or 0 for file in _files(folder) if file.name == name), default=0) + 1
+    version = max((file.version or 0 for file in _files(folder) if file.name == name), default=0)
+    version = max(version, last_versions(folder).get(name, 0)) + 1
     target = folder / f"{name}@{version}{SUFFIX}"
-    renamed = card.model_copy(update={"name": name, "version": version})
+    renamed = card.model_copy(update={"name": name, "version": version, "weights_sha256": weights_digest(source)})
     with atomic_path(target) as temporary:
         copy_with_card(source, temporary, renamed)
+    # The file itself says so, too, until it is removed, and then the ledger must be written.
+    with suppress(UserError):
+        note_versions(folder, {name: version})
     return ModelEntry(name, version, target, bundled=False, card=renamed)

@@ -164,8 +164,8 @@ class Judged:
         Its pixels.
     approved : Detections
         What a person has accepted, changed or made, also outside of the known area.
-    rejected : int
-        How many proposals were rejected in the known area.
+    denied : Detections
+        Proposals that a person has rejected, also outside of the known area.
     known : KnownArea
         Where the boxes count: the areas that the person has finished, or else the whole plane; without those that
         are to be ignored.
@@ -176,7 +176,7 @@ class Judged:
     name: str
     source: PlaneSource
     approved: Detections
-    rejected: int
+    denied: Detections
     known: KnownArea
     finished: bool
 
@@ -189,6 +189,16 @@ class Judged:
     def counted(self) -> Detections:
         """The approved boxes in the known area."""
         return self.approved[self.known.holds(self.approved.boxes)]
+
+    @property
+    def rejected(self) -> int:
+        """How many proposals were rejected in the known area."""
+        return int(self.known.holds(self.denied.boxes).sum())
+
+    @property
+    def judged(self) -> Detections:
+        """All boxes that a person has judged, for a training that tells of them."""
+        return Detections.concatenate([self.approved, self.denied])
 
 
 def judged_planes(layers: Iterable[Layer]) -> list[Judged]:
@@ -218,12 +228,12 @@ def _judged(layers: list[Layer]) -> Iterator[tuple[object, Judged]]:
         for index in sorted({*approved, *boxes.finished, *reviewed} & set(planes)):
             here, finished = areas.get(index, ()), index in boxes.finished
             known = KnownArea.of(here, finished or index not in reviewed) or EVERYWHERE
-            wrong = rejected.get(index)
+            nothing = Detections.empty(tuple(boxes.classes))
             plane = Judged(
                 name=plane_name(image.name, planes[index].position),
                 source=planes[index].source,
-                approved=approved.get(index, Detections.empty(tuple(boxes.classes))),
-                rejected=0 if wrong is None else int(known.holds(wrong.boxes).sum()),
+                approved=approved.get(index, nothing),
+                denied=rejected.get(index, nothing),
                 known=known,
                 finished=finished,
             )

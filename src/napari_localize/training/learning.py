@@ -27,6 +27,7 @@ from napari_localize.training.compare import counting, within
 from napari_localize.training.crops import CropRecipe, TrainingPlane, make_batch
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.planes import busiest_windows
+from napari_localize.training.record import ancestors_of
 
 OBJECT_DIAMETER = 28.0
 """Object diameter, in pixels, to which images are rescaled for a new model."""
@@ -111,10 +112,11 @@ class Learning:
         card = ModelCard(
             name=UNNAMED,
             parent=parent,
+            ancestors=[] if self.base is None else ancestors_of(self.base),
             architecture={"kind": "heatmap", **network.config.model_dump()},
             classes=list(classes),
             object_diameter=diameter,
-            diameter_range=self._recipe.crops.diameters,
+            diameter_range=self.recipe.crops.diameters,
             pixel_size=pixel_size,
             channels=intensity.RULE,
             intensity=f"percentiles {intensity.PERCENTILES[0]} to {intensity.PERCENTILES[1]}",
@@ -124,12 +126,12 @@ class Learning:
         return Model(network, card, self.settings.device)
 
     @property
-    def _recipe(self) -> Recipe:
+    def recipe(self) -> Recipe:
         return SCRATCH if self.base is None else FINE_TUNE
 
     def _optimise(self, model: Model, train: list[TrainingPlane], validation: list[TrainingPlane]) -> bool:
         """Train; leave the best averaged weights in `best`. Return whether it was cancelled."""
-        recipe, settings = self._recipe, self.settings
+        recipe, settings = self.recipe, self.settings
         classes = len(model.card.classes)
         epoch = max(1, EPOCH_CROPS * len(train) // recipe.batch_size)
         steps = settings.epochs * epoch if settings.epochs else None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import Cancelled
@@ -20,10 +17,10 @@ from napari_localize.core.planes import PlaneSource
 from napari_localize.core.settings import TrainSettings
 from napari_localize.core.tiling import Rectangle
 from napari_localize.models import intensity
-from napari_localize.models.card import ModelCard
+from napari_localize.models.checks import CheckSet
 from napari_localize.models.localizer import Model, load_model
 from napari_localize.training.compare import Part, compare_models, counting
-from napari_localize.training.crops import TrainingPlane
+from napari_localize.training.domains import SECONDS_AFTER_CANCEL, check_domains, earlier_domains, make_checks
 from napari_localize.training.learning import VALIDATION_SIDE, Learning, OnEvent
 from napari_localize.training.planes import (
     MOST_PIXELS,
@@ -34,6 +31,7 @@ from napari_localize.training.planes import (
     split_planes,
     training_windows,
 )
+from napari_localize.training.record import Curve, corrections, describe, fingerprint
 
 PLANES_AFTER_CANCEL = 4
 """Validation planes that a cancelled training is compared on."""
@@ -50,14 +48,17 @@ class TrainResult:
     comparison : dict
         ``planes``: names of the validation planes; ``old``, ``new``: measures of the base and the new model on
         them (``old`` is None without a base); ``note``: how the planes were divided; ``gate`` and ``changes``: see
-        `compare_models`.
+        `compare_models`; ``domains``: see `training.domains.check_domains`, empty without a base.
     cancelled : bool
         Whether it was stopped before its time.
+    checks : CheckSet
+        Windows of the planes compared on, to be kept beside the model (`models.checks.save_checks`).
     """
 
     model: Model
     comparison: dict[str, Any]
     cancelled: bool
+    checks: CheckSet
 
 
 def train_model(
@@ -99,7 +100,7 @@ def train_model(
         When it was stopped before the first step.
     """
     names = [f"plane {index + 1}" for index in range(len(planes))] if names is None else names
-    job = _Training(settings, list(names), on_event or (lambda event: None), should_stop or (lambda: False))
+    job = _Training(settings, list(names), Curve(on_event or (lambda event: None)), should_stop or (lambda: False))
     return job.run(planes, annotations, [EVERYWHERE] * len(planes) if known is None else list(known))
 
 
@@ -107,7 +108,7 @@ def train_model(
 class _Training:
     settings: TrainSettings
     names: list[str]
-    tell: OnEvent
+    tell: Curve
     should_stop: Callable[[], bool]
     began: float = field(default_factory=time.monotonic)
 
@@ -136,8 +137,26 @@ class _Training:
         model, cancelled = learning.run(classes, train, validation)
         self.tell({"event": "message", "text": "Comparing the models on the validation planes."})
         comparison = self._compare(model, planes, counted, known, windows, split)
-        self._describe(model.card, split, comparison, counted, read)
-        return TrainResult(model, comparison, cancelled)
+        fingerprints = [fingerprint(parts) for parts in read]
+        comparison["domains"] = self._look_back(model, fingerprints)
+        describe(
+            model.card,
+            settings=self.settings,
+            base=self.base,
+            recipe=learning.recipe,
+            names=self.names,
+            fingerprints=fingerprints,
+            counted=counted,
+            corrected=corrections(annotations, known),
+            split=split.text,
+            held_back=split.held_back,
+            comparison=comparison,
+            curve=self.tell,
+            seconds=time.monotonic() - self.began,
+            device=model.device_text,
+        )
+        checks = make_checks(planes, boxes, known, self.names, fingerprints, split)
+        return TrainResult(model, comparison, cancelled, checks)
 
     def _compare(
         self,
@@ -164,34 +183,13 @@ class _Training:
             few.append(Part(self.names[i], planes[i], boxes[i], window, known[i]))
         return compare_models(model, self.base, few, split.text, lambda: False, split.held_back)
 
-    def _describe(
-        self,
-        card: ModelCard,
-        split: Split,
-        comparison: dict[str, Any],
-        boxes: Sequence[Detections],
-        read: Sequence[Sequence[TrainingPlane]],
-    ) -> None:
-        counts: Counter[str] = Counter()
-        for plane in boxes:
-            counts.update(plane.counts())
-        card.training = {
-            "planes": [
-                {"name": name, "sha256": _fingerprint(parts)} for name, parts in zip(self.names, read, strict=True)
-            ],
-            "boxes": dict(counts),
-            "split": split.text,
-            "seconds": round(time.monotonic() - self.began, 1),
-            "epochs": self.settings.epochs,
-            "seed": self.settings.seed,
-            "torch": torch.__version__,
-        }
-        where = "validation" if split.held_back else "training planes"
-        card.metrics = {where: comparison["new"]}
-
-
-def _fingerprint(parts: Sequence[TrainingPlane]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.pixels.numpy().tobytes())
-    return digest.hexdigest()
+    def _look_back(self, model: Model, fingerprints: Sequence[str]) -> list[dict[str, Any]]:
+        """Compare base and new model on what earlier models could do; in little time when somebody waits."""
+        if self.base is None:
+            return []
+        domains = earlier_domains(model.card, self.base, fingerprints)
+        if domains:
+            self.tell({"event": "message", "text": "Looking at what earlier models could do."})
+        if self.should_stop():
+            return check_domains(model, self.base, domains, lambda: False, SECONDS_AFTER_CANCEL)
+        return check_domains(model, self.base, domains, self.should_stop)

@@ -10,7 +10,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QLineEdit, QMessageBox, QVBoxLayout, QWidget
 
 from napari_localize.core.findings import KIND_COLORS, Finding
-from napari_localize.evaluation.verdict import changes_in_words, verdict
+from napari_localize.evaluation.verdict import Verdict, changes_in_words, verdict
+from napari_localize.widgets._domains import domains_html
 from napari_localize.widgets._findings import FindingsBar
 from napari_localize.widgets._parts import button, hint, line, row, say, titled
 
@@ -29,7 +30,7 @@ class ComparisonBox(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._changes: list[Finding] = []
-        self._worse = False
+        self._doubt = ""
         self._title: QLabel = hint()
         self._table: QLabel = hint()
         self._table.setToolTip(
@@ -37,6 +38,11 @@ class ComparisonBox(QWidget):
             "the number of boxes of a plane is from the true one."
         )
         self._sentence: QLabel = hint()
+        self._domains: QLabel = hint()
+        self._domains.setToolTip(
+            "What the models that this one goes back to could do, and whether it still can: the planes kept beside them, "
+            "and the sample images for the bundled ones. F1 of the old and the new model, each at its own threshold."
+        )
         self._differing: QLabel = hint()
         self._differing.setToolTip("What the new model does otherwise than the old one; click to go through it.")
         self._differing.linkActivated.connect(self.findings_of)
@@ -49,7 +55,7 @@ class ComparisonBox(QWidget):
         self.name.returnPressed.connect(self.keep_button.click)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for part in (line(), self._title, self._table, self._sentence):
+        for part in (line(), self._title, self._table, self._domains, self._sentence):
             column.addWidget(part)
         column.addWidget(self._differing)
         column.addWidget(self.findings)
@@ -63,6 +69,7 @@ class ComparisonBox(QWidget):
         judged = verdict(comparison)
         say(self._title, title)
         say(self._table, _table(old, new, old_name, judged.word) if planes else "")
+        say(self._domains, domains_html(comparison.get("domains") or ()))
         note = escape(str(comparison.get("note", "")))
         say(self._sentence, " ".join(filter(None, (escape(judged.sentence), note))))
         self._sentence.setToolTip("Compared on: " + ", ".join(escape(str(plane)) for plane in planes) if planes else "")
@@ -75,14 +82,16 @@ class ComparisonBox(QWidget):
         self.findings.clear()
         self.name.setText(name)
         # Enter in the name, and the button that stands out, never switch to something worse.
-        self._worse = judged.word == "worse"
-        self.keep_button.setDefault(not self._worse)
-        self.discard_button.setDefault(self._worse)
+        self._doubt = "" if judged.keep else _doubt(judged)
+        self.keep_button.setDefault(judged.keep)
+        self.discard_button.setDefault(not judged.keep)
         self.show()
 
     def text(self) -> str:
         """Return all that is written here."""
-        return " ".join(label.text() for label in (self._title, self._table, self._sentence, self._differing))
+        return " ".join(
+            label.text() for label in (self._title, self._table, self._domains, self._sentence, self._differing)
+        )
 
     def put_away(self) -> None:
         """Hide, with the marks on the image."""
@@ -94,13 +103,18 @@ class ComparisonBox(QWidget):
         self.findings.set_findings("What differs, wrong changes first", self._changes, kind)
 
     def _keep(self) -> None:
-        if self._worse:
-            answer = QMessageBox.question(
-                self, "Keep a model that is worse?", "On the planes compared the new model is worse than the old one."
-            )
+        if self._doubt:
+            answer = QMessageBox.question(self, "Keep this model?", self._doubt)
             if answer != QMessageBox.StandardButton.Yes:
                 return
         self.keep.emit(self.name.text().strip())
+
+
+def _doubt(judged: Verdict) -> str:
+    """Say why it is asked whether a model is to be kept."""
+    if judged.word == "worse":
+        return "On the planes compared the new model is worse than the old one. Keep it all the same?"
+    return f"The new model forgets {', '.join(judged.forgets)}, and is not known to be better elsewhere. Keep it?"
 
 
 def _table(old: Mapping[str, float] | None, new: Mapping[str, float], old_name: str, word: str) -> str:

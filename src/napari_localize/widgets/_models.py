@@ -13,9 +13,12 @@ from napari_localize.widgets._memory import remember, remembered
 from napari_localize.widgets._parts import combo, hint, row, say, titled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from qtpy.QtGui import QShowEvent
 
     from napari_localize.models.card import ModelCard
+    from napari_localize.models.registry import ModelEntry
 
 DEFAULT_MODEL = "generalist"
 NO_MODEL = "No model is installed: import one with <i>napari-localize models import FILE</i>."
@@ -26,12 +29,35 @@ class ModelNews(QObject):
 
     kept = Signal(str)
     """Name of a model that is new in the store."""
+    use = Signal(str)
+    """Name of a model that is to be run."""
+    start_from = Signal(str)
+    """Name of a model that is to be trained on."""
+    changed = Signal()
+    """Models have come, gone, or are called something else."""
 
 
 @lru_cache
 def model_news() -> ModelNews:
     """Return the one `ModelNews` of this process."""
     return ModelNews()
+
+
+def chosen_name(entry: ModelEntry) -> str:
+    """Return what a model is chosen by: a bundled one has a single version."""
+    return entry.name if entry.bundled else entry.reference
+
+
+def newest_first(entries: Iterable[ModelEntry]) -> list[tuple[ModelEntry, bool]]:
+    """Return models name by name, newest version first, and whether each is an older one of its name."""
+    names: dict[str, list[ModelEntry]] = {}
+    for entry in entries:
+        names.setdefault(entry.name, []).append(entry)
+    return [
+        (entry, index > 0)
+        for versions in names.values()
+        for index, entry in enumerate(sorted(versions, key=lambda entry: -entry.version))
+    ]
 
 
 class ModelPicker(QWidget):
@@ -55,6 +81,7 @@ class ModelPicker(QWidget):
         self._combo.currentIndexChanged.connect(self._chosen)
         self._combo.activated.connect(self._remember)
         self._info.toggled.connect(self._show_card)
+        model_news().changed.connect(self._read_again)
         self.refresh(remembered(memory_key, DEFAULT_MODEL))
 
     @property
@@ -77,9 +104,9 @@ class ModelPicker(QWidget):
         with QSignalBlocker(self._combo):
             self._combo.clear()
             self._cards = []
-            for entry in list_models():
-                name = entry.name if entry.bundled else entry.reference
-                self._combo.addItem(name, name)
+            for entry, older in newest_first(list_models()):
+                name = chosen_name(entry)
+                self._combo.addItem(f"    {name}" if older else name, name)
                 self._cards.append(entry.card)
             if self._cards:
                 self._combo.setCurrentIndex(max(self._combo.findData(choose), 0))
@@ -87,6 +114,9 @@ class ModelPicker(QWidget):
         self._show_card()
         if self.name != before:
             self.changed.emit()
+
+    def _read_again(self) -> None:
+        self.refresh()
 
     def choose(self, name: str) -> None:
         """Choose a model by name and remember it."""

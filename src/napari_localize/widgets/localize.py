@@ -117,6 +117,7 @@ class LocalizeWidget(Dock):
         self._jobs.failed.connect(self._on_failed)
         self._jobs.cancelled.connect(self._on_cancelled)
         model_news().kept.connect(self.model.choose)
+        model_news().use.connect(self.model.choose)
         self._model_changed()
         self.open()
         # napari reads the settings of all plugins at the first question: not while the dock opens.

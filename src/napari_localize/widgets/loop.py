@@ -34,6 +34,8 @@ class LoopWidget(QTabWidget):
         # napari's style leaves less than a line of text.
         self.tabBar().setMinimumHeight(self.fontMetrics().height() + 10)
         model_news().kept.connect(self._back_to_start)
+        model_news().use.connect(self._back_to_start)
+        model_news().start_from.connect(self._to_retrain)
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ParentChange:
@@ -45,3 +47,6 @@ class LoopWidget(QTabWidget):
 
     def _back_to_start(self) -> None:
         self.setCurrentWidget(self.localize)
+
+    def _to_retrain(self) -> None:
+        self.setCurrentWidget(self.retrain)

@@ -80,6 +80,7 @@ class RetrainWidget(Dock):
         self.comparison.keep.connect(self._keep)
         self.comparison.discard.connect(self._discard)
         model_news().kept.connect(self._refresh_models)
+        model_news().start_from.connect(self.base.choose)
         self.open()
 
     def _build(self) -> None:
@@ -223,7 +224,7 @@ class RetrainWidget(Dock):
         except UserError as error:
             warn(str(error))
             return
-        sources, annotations = [plane.source for plane in planes], [plane.approved for plane in planes]
+        sources, annotations = [plane.source for plane in planes], [plane.judged for plane in planes]
         names, known = [plane.name for plane in planes], [plane.known for plane in planes]
         self._base, self._elapsed = self.base.name, 0.0
         self.train_button.setEnabled(False)
@@ -301,7 +302,8 @@ class RetrainWidget(Dock):
             warn("The new model needs a name; type one beside 'Keep as'.")
             return
         try:
-            entry = keep_model(candidate.path, name)
+            keeps = bool(preference("models", "keep_checks", True))
+            entry = keep_model(candidate.path, name, with_checks=keeps)
         except UserError as error:
             warn(str(error))
             return
@@ -311,9 +313,11 @@ class RetrainWidget(Dock):
         model_news().kept.emit(entry.reference)
 
     def _discard(self) -> None:
+        from napari_localize.models.registry import discard_model
+
         candidate = _candidates.pop(self._viewer, None)
         if candidate is not None:
-            candidate.path.unlink(missing_ok=True)
+            discard_model(candidate.path)
         self.comparison.put_away()
         say(self.status, "Discarded; the old model is unchanged.")
 

@@ -1,0 +1,219 @@
+"""What a trained model's card says of its training, so that a model never loses its history."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import torch
+import torchvision
+
+from napari_localize.core.detections import STATES, Detections
+from napari_localize.core.known import KnownArea
+from napari_localize.core.settings import TrainSettings
+from napari_localize.models.card import Ancestor, ModelCard
+from napari_localize.models.digest import weights_digest
+from napari_localize.models.localizer import Model
+from napari_localize.training.crops import TrainingPlane
+from napari_localize.training.optimise import Recipe
+
+MOST_POINTS = 200
+"""Points of the curve that a card keeps."""
+
+MOST_PLANES = 5000
+"""Planes that a card lists; of more it says how many there were."""
+
+MOST_ANCESTORS = 50
+
+_LONGEST_NAME = 200
+_CURVE = ("seconds", "train_loss", "validation_loss", "ap50")
+
+
+@dataclass
+class Curve:
+    """Listens to a training, passes its events on, and keeps what a card needs of its curve.
+
+    Parameters
+    ----------
+    tell : callable
+        Gets every event.
+    """
+
+    tell: Callable[[dict[str, Any]], None]
+    steps: int = 0
+    _points: list[tuple[float | None, ...]] = field(default_factory=list)
+    _stride: int = 1
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Take an event."""
+        self.tell(event)
+        if event["event"] != "curve":
+            return
+        self.steps = int(event["step"])
+        point = tuple(_number(event[name]) for name in _CURVE)
+        if self.steps % self._stride == 0 or point[2] is not None:
+            self._points.append(point)
+        if len(self._points) > 2 * MOST_POINTS:
+            # Every second one goes, but for the few at which the training was validated.
+            self._stride *= 2
+            self._points = _thinned(self._points, MOST_POINTS)
+
+    def as_dict(self) -> dict[str, list[float | None]]:
+        """Return ``seconds``, ``train_loss``, ``validation_loss`` and ``ap50``, at most `MOST_POINTS` of each."""
+        points = _thinned(self._points, MOST_POINTS)
+        return {name: [point[index] for point in points] for index, name in enumerate(_CURVE)}
+
+
+def _thinned(points: list[tuple[float | None, ...]], most: int) -> list[tuple[float | None, ...]]:
+    """Leave out points evenly; those with a validation stay, as far as there is room, and the last one does."""
+    checked = [index for index, point in enumerate(points) if point[2] is not None]
+    kept = set(_evenly(checked, most // 2)) | set(_evenly(range(len(points)), most - min(len(checked), most // 2)))
+    return [points[index] for index in sorted(kept)]
+
+
+def _evenly(values: Sequence[int], most: int) -> list[int]:
+    if len(values) <= most:
+        return list(values)
+    return [values[round(index * (len(values) - 1) / (most - 1))] for index in range(most)]
+
+
+def corrections(annotations: Sequence[Detections], known: Sequence[KnownArea]) -> dict[str, Any]:
+    """Count what a person has done: boxes in known areas by state, planes and areas reviewed, areas ignored."""
+    boxes: Counter[str] = Counter()
+    for found, area in zip(annotations, known, strict=True):
+        boxes.update(found.states[area.holds(found.boxes)].tolist())
+    return {
+        "boxes": {state: boxes[state] for state in STATES if boxes[state]},
+        "reviewed planes": sum(area.reviewed is None for area in known),
+        "reviewed areas": sum(len(area.reviewed or ()) for area in known),
+        "ignored areas": sum(len(area.ignored) for area in known),
+    }
+
+
+def ancestors_of(base: Model) -> list[Ancestor]:
+    """Return the chain of models that a model trained from `base` goes back to, its parent first."""
+    card = base.card
+    parent = Ancestor(
+        reference=card.reference, created=card.created, sha256=weights_digest(base.path) if base.path else ""
+    )
+    earlier = card.ancestors or ([Ancestor(reference=card.parent)] if card.parent else [])
+    return [parent, *earlier][:MOST_ANCESTORS]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a training depends on."""
+    return {
+        "napari-localize": version("napari-localize"),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def recipe_in_words(recipe: Recipe, from_base: bool) -> str:
+    """Put a recipe into a sentence."""
+    low, high = recipe.crops.diameters
+    start = "the base's weights" if from_base else "random weights"
+    return (
+        f"From {start}; batches of {recipe.batch_size} crops of {recipe.crops.side} px, objects {low:.0f} to "
+        f"{high:.0f} px; learning rate up to {recipe.learning_rate:g}, weights averaged with {recipe.averaging:g}."
+    )
+
+
+def describe(
+    card: ModelCard,
+    *,
+    settings: TrainSettings,
+    base: Model | None,
+    recipe: Recipe,
+    names: Sequence[str],
+    fingerprints: Sequence[str],
+    counted: Sequence[Detections],
+    corrected: Mapping[str, Any],
+    split: str,
+    held_back: bool,
+    comparison: Mapping[str, Any],
+    curve: Curve,
+    seconds: float,
+    device: str,
+) -> None:
+    """Write the history of a training into the card of its model.
+
+    A recipe that the card has already stays.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the new model; its `training` and `metrics` are set.
+    settings, base, recipe
+        What was asked for, the model it started from, and how it was trained.
+    names, fingerprints, counted : sequence
+        For each plane its name, its `fingerprint`, and its boxes.
+    corrected : mapping
+        See `corrections`.
+    split, held_back : str, bool
+        How the planes were divided, and whether some were held back.
+    comparison : mapping
+        See `train.TrainResult`.
+    curve : Curve
+        That has listened to the training.
+    seconds, device : float, str
+        How long it took, and where.
+    """
+    boxes: Counter[str] = Counter()
+    for found in counted:
+        boxes.update(found.counts())
+    planes = [
+        {"name": name[:_LONGEST_NAME], "sha256": sha256}
+        for name, sha256 in zip(names[:MOST_PLANES], fingerprints[:MOST_PLANES], strict=True)
+    ]
+    told = card.training.get("recipe")
+    card.training = {
+        "planes": planes,
+        **({"planes not listed": len(names) - MOST_PLANES} if len(names) > MOST_PLANES else {}),
+        "boxes": dict(boxes),
+        "corrections": dict(corrected),
+        "split": split,
+        "recipe": told or {"text": recipe_in_words(recipe, base is not None), "numbers": plain(asdict(recipe))},
+        "seconds": round(seconds, 1),
+        "asked for": {"seconds": settings.seconds, "epochs": settings.epochs},
+        "epochs": settings.epochs,
+        "steps": curve.steps,
+        "seed": settings.seed,
+        "device": device,
+        "versions": versions(),
+        "curve": curve.as_dict(),
+    }
+    where = "validation" if held_back else "training planes"
+    card.metrics = {where: {**plain(comparison["new"]), "planes": len(comparison["planes"])}}
+    if comparison.get("gate") is not None:
+        card.metrics["compared with the parent"] = plain(comparison["gate"])
+    if comparison.get("domains"):
+        card.metrics["earlier domains"] = plain(comparison["domains"])
+
+
+def fingerprint(parts: Sequence[TrainingPlane]) -> str:
+    """Return the sha256 of the pixels of a plane as they are learnt from."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.pixels.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Return values that JSON has: rounded numbers, None for those that are not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return _number(value) if isinstance(value, float) else value
+
+
+def _number(value: float | None) -> float | None:
+    return round(float(value), 5) if value is not None and math.isfinite(value) else None
