@@ -174,11 +174,14 @@ class _Ratio:
         raised = off / np.maximum(1 - weight, 1e-3)
         square = float((raised**2).mean())
         spare = max(units - 1, 1)
+        effective = 1 / float((weight**2).sum()) - 1
+        # A variance that few large deviations make up is itself known badly.
+        kurtosis = float((raised**4).mean()) / square**2 if square > 0 else 1.0
         return cls(
             value,
             math.sqrt(square * units) / whole,
             float((raised**3).mean()) / square**1.5 / math.sqrt(units) if square > 0 else 0.0,
-            1 / float((weight**2).sum()) - 1,
+            min(effective, 2 * units / (kurtosis - 1)) if kurtosis > 1 else effective,
             units,
             float((off**2 / size).sum() / spare),
             float((off**2).sum() / (size**2).sum() * units / spare),
