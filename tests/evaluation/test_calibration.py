@@ -31,7 +31,8 @@ def test_calibrated_scores_are_nearer_to_what_is_right(planes, method):
     calibration = calibrate(Judged(*overconfident(rng, planes)))
     assert method in (None, calibration.pooled.method)
     assert calibration.error_after < calibration.error_before / 2
-    assert (calibration.planes, calibration.boxes) == (planes, 60 * planes)
+    assert calibration.planes == planes
+    assert 20 * planes < calibration.boxes <= 60 * planes
     assert "cross-validated" in calibration.sentence
     found, true = overconfident(np.random.default_rng(1), 40)
     fresh = Judged(found, true)

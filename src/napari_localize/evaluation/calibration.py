@@ -26,6 +26,10 @@ ENOUGH = 20
 MANY = 400
 """Boxes from which a step curve is tried."""
 
+RELEVANT = 2.0
+"""Boxes that are looked at for each right one, by falling score. A model has any number of boxes with next to no score;
+as all of these are wrong, they would make any calibration look perfect, and bend the curve where it matters."""
+
 FOLDS = 5
 MOST_KNOTS = 50
 MOST_CLASSES = 1000
@@ -87,6 +91,8 @@ class Calibration(BaseModel):
         For the classes that had boxes enough.
     boxes, planes : int
         What it was fitted to.
+    lowest : float
+        Lowest score of these boxes.
     error_before, error_after : float
         Expected calibration error of the scores, and of the probabilities; these come from curves that were fitted to
         other planes, so that they do not flatter.
@@ -100,6 +106,7 @@ class Calibration(BaseModel):
     classes: dict[Annotated[str, Field(max_length=1000)], Curve] = Field(default_factory=dict, max_length=MOST_CLASSES)
     boxes: int = Field(ge=1)
     planes: int = Field(ge=1)
+    lowest: Share
     error_before: Share
     error_after: Share
     before: tuple[Bin, ...] = Field(default=(), max_length=MOST_KNOTS)
@@ -110,8 +117,8 @@ class Calibration(BaseModel):
         """What has come of it, in words."""
         return (
             f"Scores were off by {100 * self.error_before:.1f} % on average, calibrated ones by "
-            f"{100 * self.error_after:.1f} % (expected calibration error, {self.boxes:,} boxes on {self.planes} "
-            f"plane{'' if self.planes == 1 else 's'}, cross-validated)."
+            f"{100 * self.error_after:.1f} % (expected calibration error, {self.boxes:,} boxes with scores from "
+            f"{self.lowest:.2f} on {self.planes} plane{'' if self.planes == 1 else 's'}, cross-validated)."
         )
 
 
@@ -186,10 +193,19 @@ class Judged:
         self.names = np.array(classes or ("",))[_joined([part.labels for part in ours], np.int64)]
         self.plane = np.repeat(np.array(names, np.int64), [len(part) for part in ours])
 
+    def relevant(self) -> NDArray[np.bool_]:
+        """Return which boxes have scores that leave it open whether they are right; see `RELEVANT`."""
+        number = max(int(RELEVANT * self.right.sum()), 2 * ENOUGH)
+        if number >= len(self.scores):
+            return np.ones(len(self.scores), bool)
+        mask: NDArray[np.bool_] = self.scores >= -np.partition(-self.scores, number - 1)[number - 1]
+        return mask
+
 
 def calibrate(judged: Judged) -> Calibration | None:
     """Fit a model's calibration to judged boxes; None where there are too few right or too few wrong ones."""
-    scores, right, names, plane = judged.scores, judged.right, judged.names, judged.plane
+    used = judged.relevant()
+    scores, right, names, plane = (part[used] for part in (judged.scores, judged.right, judged.names, judged.plane))
     if not _enough(right):
         return None
     pooled, classes = _fit_all(scores, right, names, plane)
@@ -210,6 +226,7 @@ def calibrate(judged: Judged) -> Calibration | None:
         classes=classes,
         boxes=len(scores),
         planes=len(np.unique(plane)),
+        lowest=float(np.clip(scores.min(), 0, 1)),
         error_before=calibration_error(scores, right),
         error_after=calibration_error(elsewhere, right),
         before=tuple(reliability(scores, right)),

@@ -14,11 +14,17 @@ from pydantic import ValidationError
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.files import atomic_path
-from napari_localize.models.card import LONGEST_DESCRIPTION, ModelCard, copy_with_card, first_problem, read_card
+from napari_localize.models.card import (
+    BUNDLED,
+    LONGEST_DESCRIPTION,
+    ModelCard,
+    copy_with_card,
+    first_problem,
+    read_card,
+)
 from napari_localize.models.digest import weights_digest
 from napari_localize.models.ledger import last_versions, note_versions
 
-BUNDLED = Path(__file__).with_name("weights")
 SUFFIX = ".safetensors"
 CHECKS_SUFFIX = ".checks.npz"
 MOST_CHECK_BYTES = 20 << 20
@@ -179,7 +185,11 @@ def export_model(
     source = find_model(name)
     checks = checks_path(source)
     with atomic_path(path, overwrite=overwrite) as temporary:
-        shutil.copyfile(source, temporary)
+        if source.parent == BUNDLED:
+            # Its card is more than what its file holds.
+            copy_with_card(source, temporary, read_card(source))
+        else:
+            shutil.copyfile(source, temporary)
     if with_checks and checks.is_file():
         with atomic_path(checks_path(path), overwrite=overwrite) as temporary:
             shutil.copyfile(checks, temporary)
