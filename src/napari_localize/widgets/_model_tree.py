@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_localize.models.registry import DamagedModel, ModelEntry
 
 _HEADS = ("Model", "AP50", "F1", "Date", "Classes")
-_WIDTHS = (126, 40, 36, 74, 60)
+_WIDTHS = (118, 38, 32, 80, 60)
 _GONE = "It was removed, or never came to this computer; the models below were trained from it."
 
 
@@ -30,7 +30,8 @@ class ModelTree(QTreeWidget):
         self._models: dict[str, ModelEntry | DamagedModel | None] = {}
         self.setHeaderLabels(list(_HEADS))
         self.setToolTip("All models, each under the one that it was trained from.")
-        self.setIndentation(14)
+        self.setIndentation(11)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setUniformRowHeights(True)
         self.setMinimumHeight(220)
         head = self.header()
