@@ -203,6 +203,21 @@ def test_a_card_without_end_is_not_read(make_model, tmp_path, monkeypatch):
         read_card(path)
 
 
+def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(small_model, tmp_path):
+    path = tmp_path / "m.safetensors"
+    small_model.save(path)
+    shortest = int.from_bytes(path.read_bytes()[:8], "little")
+    looking_so = [
+        n for n in range(0, 1 << 17, 8) if (shortest + n).to_bytes(8, "little").startswith(card_module.PICKLED)
+    ]
+    assert looking_so
+    for length in looking_so:
+        card = small_model.card.model_copy(update={"description": "x" * length})
+        card_module.copy_with_card(path, tmp_path / "long.safetensors", card)
+        assert (tmp_path / "long.safetensors").read_bytes().startswith(card_module.PICKLED)
+        assert read_card(tmp_path / "long.safetensors") == card
+
+
 def test_digests(tmp_path):
     (tmp_path / "short").write_bytes(b"ab")
     assert file_digest(tmp_path / "short").startswith("fb8e20fc2e4c3f24")
