@@ -16,6 +16,7 @@ from napari_localize.widgets._parts import hint, say
 if TYPE_CHECKING:
     from napari_localize.models.card import ModelCard
 
+_LONGEST = 2000
 _MEASURES = ("AP50", "F1", "precision", "recall", "count_error")
 
 
@@ -65,7 +66,7 @@ def card_pages(card: ModelCard, path: Path, sha256: str) -> tuple[str, str]:
 
     above, below = [f"<b>{escape(card.reference)}</b>"], []
     if card.description:
-        above.append(f"<p style='margin: 2px 0'>{escape(card.description)}</p>")
+        above.append(f"<p style='margin: 2px 0'>{escape(card.description[:_LONGEST])}</p>")
     for title, lines in story(card, path, sha256 or "being computed ..."):
         page = above if title in (ORIGIN, RECIPE) else below
         page.append(f"<p style='margin: 8px 0 2px 0'><b>{escape(title)}</b></p>")

@@ -123,9 +123,9 @@ class ModelTree(QTreeWidget):
             _grey(item, f"{node.reference} is not there any more. {_GONE}")
             return item
         card = entry.card
-        classes = ", ".join(card.classes[:20])
+        classes = ", ".join(card.classes[:20])[:300]
         numbers = ["" if (value := measure_of(card, name)) is None else f"{value:.2f}" for name in ("AP50", "F1")]
-        known = f"{classes} {card.created} {card.description} {'bundled' if entry.bundled else 'yours'}"
+        known = f"{classes} {card.created[:10]} {card.description[:2000]} {'bundled' if entry.bundled else 'yours'}"
         item = self._row((entry.reference, *numbers, card.created[:10], classes), entry.reference, known)
         item.setToolTip(0, "\n".join(filter(None, (entry.reference, card.description[:300], f"Classes: {classes}"))))
         item.setToolTip(4, classes)
