@@ -18,6 +18,8 @@ import numpy as np
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 SIZE = 1280, 800
 MODEL = "nuclei"
+SECOND_TRAINING = 20
+"""Seconds."""
 
 
 def main() -> None:
@@ -72,9 +74,32 @@ def take_pictures(seconds: int, home: str) -> None:
     wait(lambda: not loop.retrain.busy, "the new model")
     viewer.reset_view()
     picture(viewer, "retrain")
+    take_models_picture(viewer, loop)
     viewer.window.remove_dock_widget(loop)
     take_project_picture(viewer, Path(home))
     viewer.close()
+
+
+def take_models_picture(viewer: Any, loop: Any) -> None:
+    """Keep the new model, train another one from it, and show where that comes from."""
+    from napari_localize.models.registry import describe_model
+    from napari_localize.plugin.demo import wait
+
+    loop.retrain.comparison.keep.emit("mitosis")
+    loop.setCurrentWidget(loop.retrain)
+    loop.retrain.base.choose("mitosis@1")
+    loop.retrain.amount.setValue(SECOND_TRAINING)
+    wait(loop.retrain.train_button.isEnabled, "something to learn from")
+    loop.retrain.train()
+    wait(lambda: not loop.retrain.busy, "the second model")
+    loop.retrain.comparison.keep.emit("mitosis")
+    describe_model("mitosis@2", "Nuclei and mitoses of the growth experiment, 20x.")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Models")
+    dock.parent().raise_()
+    dock.refresh_and_choose("mitosis@2")
+    wait(lambda: not dock.busy and dock.tree.key == "mitosis@2" and "growth" in dock.card.text(), "the models")
+    picture(viewer, "models")
+    viewer.window.remove_dock_widget(dock)
 
 
 def take_teach_picture(viewer: Any, loop: Any, truth: Any) -> None:

@@ -112,6 +112,25 @@ def test_convert_says_what_was_mended(call, tmp_path):
     assert "border" in outcome.err
 
 
+def test_models_as_a_tree_and_as_a_story(call, store, untrained):
+    call("models", "import", untrained, "--name", "mine")
+    call("models", "import", untrained, "--name", "mine")
+    assert "mine@2 is better@1 now" in call("models", "rename", "mine@2", "better").out
+    (store / "bad@1.safetensors").write_bytes(b"PK nothing")
+    tree = call("models", "tree")
+    assert tree.status == 0
+    for words in ("generalist@2", "mine@1", "better@1", "cell, dot", "bad@1", "can run code"):
+        assert words in tree.out
+    machine = call("models", "tree", "--json").json
+    assert {"reference": "mine@1", "there": True, "children": []} in machine["models"]
+    assert machine["damaged"][0]["path"].endswith("bad@1.safetensors")
+    story = call("models", "info", "nuclei").out
+    for words in ("Where it comes from", "test images of nuclei", "F1 0.90", "sha256"):
+        assert words in story
+    assert call("models", "info", "nuclei", "--json").json["training"]["seed"] == 0
+    assert call("models", "rename", "nuclei", "mine").status == 2
+
+
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv(STORE_VARIABLE, str(tmp_path / "store"))
@@ -130,13 +149,18 @@ def test_models_come_in_are_listed_and_go_out_again(call, store, untrained, tmp_
     assert call("models", "export", "mine@1", tmp_path / "out.safetensors").status == 0
     assert read_card(tmp_path / "out.safetensors").reference == "mine@1"
     assert call("models", "export", "mine@1", tmp_path / "out.safetensors").status == 2
+    assert not (tmp_path / "out.checks.npz").exists()
+    (store / "mine@1.checks.npz").write_bytes(b"planes")
+    asked = call("models", "export", "mine@1", tmp_path / "out.safetensors", "--overwrite", "--with-checks")
+    assert asked.status == 0
+    assert (tmp_path / "out.checks.npz").read_bytes() == b"planes"
     assert call("models", "remove", "mine@1").status == 0
     assert call("models", "info", "mine@1").status == 2
     info = call("models", "info", "mine", "--json").json
     assert (info["reference"], info["classes"]) == ("mine@2", ["cell", "dot"])
     assert "cell, dot" in call("models", "info", "mine").out
     assert call("models", "remove", "mine").status == 0
-    assert not list(store.iterdir())
+    assert [path.name for path in store.iterdir()] == ["versions.json"]
 
 
 def test_names_that_cannot_be_are_refused(call, store, untrained):

@@ -12,7 +12,7 @@ def comparison(gate=GATE, planes=8, **others):
 
 
 def test_the_word_is_that_of_the_comparison():
-    assert verdict(comparison()) == ("better", GATE["sentence"])
+    assert verdict(comparison())[:2] == ("better", GATE["sentence"])
 
 
 @pytest.mark.parametrize(("word", "said"), [("better", "undecided"), ("undecided", "undecided"), ("worse", "worse")])

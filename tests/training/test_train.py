@@ -17,8 +17,10 @@ from napari_localize.core.known import KnownArea
 from napari_localize.core.planes import ArrayPlane
 from napari_localize.core.settings import TrainSettings
 from napari_localize.models.card import ModelCard
+from napari_localize.models.checks import save_checks
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model, load_model
+from napari_localize.models.registry import checks_path
 from napari_localize.training import compare, learning, train
 from napari_localize.training import planes as planes_module
 from napari_localize.training.crops import CropRecipe
@@ -105,6 +107,21 @@ def test_a_training_says_what_it_did(tmp_path):
     assert [plane["name"] for plane in card.training["planes"]] == names
     assert len({plane["sha256"] for plane in card.training["planes"]}) == 5
     assert card.training["epochs"] == 1
+    assert card.training["corrections"] == {
+        "boxes": {"added": 30},
+        "reviewed planes": 5,
+        "reviewed areas": 0,
+        "ignored areas": 0,
+    }
+    assert "random weights" in card.training["recipe"]["text"]
+    assert card.training["recipe"]["numbers"]["batch_size"] == QUICK.batch_size
+    assert set(card.training["versions"]) == {"napari-localize", "torch", "torchvision", "python"}
+    assert card.training["steps"] == len(card.training["curve"]["seconds"])
+    assert card.ancestors == []
+    assert card.metrics["validation"]["planes"] == 1
+    assert result.comparison["domains"] == []
+    assert [window.plane for window in result.checks.windows] == result.comparison["planes"]
+    assert result.checks.held_back
     assert 0.05 <= card.threshold <= 0.95
 
     curve = [event for event in events if event["event"] == "curve"]
@@ -397,3 +414,39 @@ def test_learning_lowers_the_loss():
     with Optimisation(HeatmapNetwork(small(1)), [read], recipe, torch.device("cpu"), seed=0) as training:
         losses = [training.step(step / 80) for step in range(80)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+
+
+def test_a_new_model_knows_its_parent_and_is_tried_on_what_that_could_do(base, tmp_path):
+    planes, boxes = scenes(6)
+    first = train_model(planes[:5], boxes[:5], TrainSettings(**{**ONE_EPOCH, "base": base("blob")}))
+    path = tmp_path / "first.safetensors"
+    first.model.save(path)
+    save_checks(checks_path(path), first.checks)
+    second = train_model(planes[5:], boxes[5:], TrainSettings(**{**ONE_EPOCH, "base": str(path)}))
+    card = second.model.card
+    assert [ancestor.reference for ancestor in card.ancestors] == ["first@1", "old@3"]
+    assert [len(ancestor.sha256) for ancestor in card.ancestors] == [64, 64]
+    (domain,) = second.comparison["domains"]
+    assert (domain["name"], domain["planes"], domain["held_back"]) == ("first@1", 1, True)
+    assert domain["boxes"] == 6
+    assert card.metrics["earlier domains"][0]["name"] == "first@1"
+    assert card.metrics["compared with the parent"]["planes"] == 1
+    json.loads(card.model_dump_json())
+    # On the same planes there is no earlier domain: the comparison itself is about them.
+    again = train_model(planes[:5], boxes[:5], TrainSettings(**{**ONE_EPOCH, "base": str(path)}))
+    assert again.comparison["domains"] == []
+
+
+def test_a_cancelled_training_still_looks_back_but_not_for_long(base, tmp_path, monkeypatch):
+    planes, boxes = scenes(2)
+    first = train_model(planes[:1], boxes[:1], TrainSettings(**{**ONE_EPOCH, "base": base("blob")}))
+    path = tmp_path / "first.safetensors"
+    first.model.save(path)
+    save_checks(checks_path(path), first.checks)
+    steps = iter(range(1000))
+    settings = TrainSettings(base=str(path), epochs=1000, device="cpu")
+    monkeypatch.setattr(train, "SECONDS_AFTER_CANCEL", -1.0)
+    result = train_model(planes[1:], boxes[1:], settings, should_stop=lambda: next(steps) > 3)
+    assert result.cancelled
+    assert "not checked" in result.comparison["domains"][0]["reason"]
+    assert not first.checks.held_back

@@ -40,7 +40,7 @@ def write_model() -> Callable[..., None]:
 @pytest.fixture
 def models(write_model: Callable[..., None]) -> Iterator[list[str]]:
     """Fill the model store with models for the engine of these tests."""
-    names = ["plain", "worse", "slow", "broken", "fatal"]
+    names = ["plain", "worse", "forgets", "slow", "broken", "fatal"]
     for name in names:
         write_model(store_folder() / f"{name}@1.safetensors", name, ("small", "large"))
     yield names

@@ -13,10 +13,11 @@ from napari_localize.plugin.areas import tints_of
 from napari_localize.plugin.keeping import keeper_of
 from napari_localize.plugin.window import windows_of
 from napari_localize.widgets.localize import LocalizeWidget
+from napari_localize.widgets.models import ModelsWidget
 from napari_localize.widgets.retrain import RetrainWidget
 from napari_localize.widgets.review import ReviewWidget
 
-DOCKS = [LocalizeWidget, ReviewWidget, RetrainWidget]
+DOCKS = [LocalizeWidget, ReviewWidget, RetrainWidget, ModelsWidget]
 
 
 def test_no_dock_imports_torch():
@@ -46,7 +47,7 @@ def test_every_control_has_a_tooltip(dock, kind):
 def _inside(control):
     """Whether a control is a part of another one, or a scroll bar."""
     parent = control.parent()
-    return isinstance(parent, QAbstractSpinBox | QComboBox) or "ScrollBar" in type(control).__name__
+    return isinstance(parent, QAbstractSpinBox | QComboBox | QLineEdit) or "ScrollBar" in type(control).__name__
 
 
 def test_keys_are_shown_and_collide_neither_with_each_other_nor_with_napari(dock):

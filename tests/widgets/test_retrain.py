@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QMessageBox
 from napari_localize.core.detections import Detections
 from napari_localize.core.known import KnownArea
 from napari_localize.engine import Engine
-from napari_localize.models.registry import list_models, store_folder
+from napari_localize.models.registry import checks_path, list_models, store_folder
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.pairs import pair
@@ -128,6 +128,45 @@ def test_a_worse_model_is_kept_only_by_somebody_who_insists(widget, add_boxes, f
     assert len(list_models()) == before
     widget.comparison.keep_button.click()
     assert len(list_models()) == before + 1
+
+
+def test_a_model_that_forgets_is_kept_only_by_somebody_who_insists(widget, add_boxes, finish, monkeypatch):
+    asked = []
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: asked.append(args[-1]) or QMessageBox.StandardButton.No)
+    add_boxes("cells").finish(())
+    widget.base.choose("forgets@1")
+    widget.train()
+    finish(widget)
+    shown = widget.comparison.text()
+    for words in ("Earlier domains", "nuclei (sample)", "0.91 → 0.74", "forgets", "tissue (sample)", "on 2 planes"):
+        assert words in shown
+    assert "It forgets" in shown
+    assert widget.comparison.discard_button.isDefault()
+    before = len(list_models())
+    widget.comparison.keep_button.click()
+    assert "nuclei (sample)" in asked[0]
+    assert len(list_models()) == before
+
+
+def test_check_planes_go_with_a_model_that_is_kept_and_with_one_that_is_not(trained, tmp_path):
+    (checks,) = tmp_path.rglob("candidate*.checks.npz")
+    trained.comparison.name.setText("mine")
+    trained.comparison.keep_button.click()
+    assert not checks.exists()
+    kept = checks_path(store_folder() / "mine@1.safetensors")
+    assert kept.is_file()
+
+
+def test_rejected_boxes_are_told_to_the_training(widget, add_boxes, finish, monkeypatch):
+    boxes = add_boxes("cells")
+    boxes.reject([next(iter(boxes.shown()))])
+    boxes.finish(())
+    sent = []
+    train = Engine.train
+    monkeypatch.setattr(Engine, "train", lambda *args, **options: sent.append(args) or train(*args, **options))
+    widget.train()
+    finish(widget)
+    assert sorted(sent[0][2][0].states.tolist()) == ["accepted"] * 3 + ["rejected"]
 
 
 def test_training_shows_a_curve_and_compares_old_and_new(trained):

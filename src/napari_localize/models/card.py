@@ -154,8 +154,9 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            start = stream.read(2)
-        if start in PICKLED:
+            start = stream.read(9)
+        # A safetensors file begins with the length of its header, which may be any two bytes, and a brace after it.
+        if start.startswith(PICKLED) and start[8:] != b"{":
             raise UserError(f"{path} is a pickled checkpoint, which can run code; only .safetensors are opened.")
         with safe_open(path, "numpy") as file:
             text = (file.metadata() or {}).get(HEADER_KEY)

@@ -16,6 +16,8 @@ from napari_localize.models.history import lineage
 Section = tuple[str, list[tuple[str, str]]]
 """A heading, and lines with a name and a value."""
 
+ORIGIN, RECIPE, QUALITY = "Where it comes from", "How it was trained", "How good it is"
+
 MEASURES = ("AP50", "AP", "F1", "precision", "recall", "count_error")
 _LONGEST = 400
 _MOST_NAMES = 6
@@ -34,12 +36,12 @@ def story(card: ModelCard, path: Path | None = None, sha256: str = "") -> list[S
         Of the file, where it is known.
     """
     sections = [
-        ("What it finds", _finds(card)),
-        ("Where it comes from", _origin(card)),
-        ("How it was trained", _recipe(card)),
-        ("How good it is", [(part, measures_in_words(numbers)) for part, numbers in measured(card)]),
+        (ORIGIN, _origin(card)),
+        (RECIPE, _recipe(card)),
+        (QUALITY, [(part, measures_in_words(numbers)) for part, numbers in measured(card)]),
         ("Compared with its parent", _against_parent(card)),
         ("Earlier domains", _domains(card)),
+        ("What it finds", _finds(card)),
         ("File", _file(card, path, sha256)),
     ]
     kept = [(title, [(name, _short(value)) for name, value in lines if value]) for title, lines in sections]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,7 @@ def _sets(card: ModelCard, base: Model) -> Iterator[tuple[str, str, CheckSet, bo
                 yield reference, reference, load_checks(checks_path(path)), False
 
 
+@lru_cache(maxsize=8)
 def sample_checks(file_name: str) -> CheckSet:
     """Return a sample image with its true boxes; of a movie the first and the last plane."""
     folder = sample_folder()
