@@ -205,7 +205,7 @@ class Judged:
 def calibrate(judged: Judged) -> Calibration | None:
     """Fit a model's calibration to judged boxes; None where there are too few right or too few wrong ones."""
     used = judged.relevant()
-    scores, right, names, plane = (part[used] for part in (judged.scores, judged.right, judged.names, judged.plane))
+    scores, right, names, plane = judged.scores[used], judged.right[used], judged.names[used], judged.plane[used]
     if not _enough(right):
         return None
     pooled, classes = _fit_all(scores, right, names, plane)
