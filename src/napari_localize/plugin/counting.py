@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -132,6 +132,12 @@ class CountedProject:
 
     def stored_planes(self, progress: Callable[[int, int], None]) -> Planes:
         return project_planes(self.project, progress=progress)
+
+    def planes_of(self, images: Collection[int]) -> Planes:
+        """Return the planes of some images, by number, as they are stored."""
+        if not images:
+            return {}
+        return project_planes(self.project, [image for image in self.project.images() if image.id in images])
 
     def show(self, place: Place) -> None:
         image = self.project.image(place[0])
