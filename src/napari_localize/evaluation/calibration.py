@@ -117,8 +117,8 @@ class Calibration(BaseModel):
         """What has come of it, in words."""
         return (
             f"Scores were off by {100 * self.error_before:.1f} % on average, calibrated ones by "
-            f"{100 * self.error_after:.1f} % (expected calibration error, {self.boxes:,} boxes with scores from "
-            f"{self.lowest:.2f} on {self.planes} plane{'' if self.planes == 1 else 's'}, cross-validated)."
+            f"{100 * self.error_after:.1f} % (expected calibration error, {self.boxes:,} boxes with scores of "
+            f"{self.lowest:.2f} or more on {self.planes} plane{'' if self.planes == 1 else 's'}, cross-validated)."
         )
 
 

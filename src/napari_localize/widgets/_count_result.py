@@ -139,7 +139,7 @@ class CountResult(QWidget):
 
 def _table(report: CountReport) -> str:
     head = "".join(
-        f"<th align='right' style='padding-left: 6px'>{title}</th>"
+        f"<th align='right' style='padding-left: 4px; font-weight: normal'>{title}</th>"
         for title in ("found", "count", "precision", "recall")
     )
     lines = [f"<tr><th></th>{head}</tr>"]
@@ -154,7 +154,7 @@ def _table(report: CountReport) -> str:
             ),
         )
         cells = "".join(
-            f"<td align='right' style='white-space: nowrap; padding-left: 6px'>{number}<br>"
+            f"<td align='right' style='white-space: nowrap; padding-left: 4px'>{number}<br>"
             f"<span style='color: gray; font-size: small'>{interval}</span></td>"
             for number, interval in values
         )
@@ -167,4 +167,4 @@ def _percent(value: float) -> str:
 
 
 def _interval(low: float, high: float, times: float) -> str:
-    return "" if math.isnan(low) or low == high else f"{times * low:,.0f} to {times * high:,.0f}"
+    return "" if math.isnan(low) or low == high else f"{times * low:,.0f}-{times * high:,.0f}"
