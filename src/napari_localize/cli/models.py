@@ -11,6 +11,7 @@ from napari_localize.cli._files import check_output_file
 from napari_localize.cli._report import result, result_json
 
 if TYPE_CHECKING:
+    from napari_localize.evaluation.calibration import Calibration
     from napari_localize.models.card import ModelCard
     from napari_localize.models.registry import ModelEntry
 
@@ -124,7 +125,7 @@ def _summary(entry: ModelEntry) -> dict[str, Any]:
 
 def _print_card(card: ModelCard, path: Path) -> None:
     result(f"{card.reference}  {path}")
-    for name, value in card.model_dump(mode="json", exclude={"name", "version"}).items():
+    for name, value in card.model_dump(mode="json", exclude={"name", "version", "calibration"}).items():
         if value in (None, "", {}, []):
             continue
         title = f"{name.replace('_', ' '):16} "
@@ -133,3 +134,13 @@ def _print_card(card: ModelCard, path: Path) -> None:
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         result(title + text)
+    if card.calibration is not None:
+        _print_calibration(card.calibration)
+
+
+def _print_calibration(calibration: Calibration) -> None:
+    """Write the reliability as a small plot: what part of the boxes with a score is right, a # for each 5 %."""
+    result(f"{'calibration':16} {calibration.sentence}")
+    result(f"{'':16} score  right")
+    for one in calibration.before:
+        result(f"{'':16}  {one.said:.2f}  {100 * one.right:4.0f} %  {'#' * round(20 * one.right)}")
