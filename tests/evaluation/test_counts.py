@@ -74,6 +74,20 @@ def test_shares_have_intervals_within_one():
     assert share.value == pytest.approx(57 / 60)
     assert share.low < share.value < share.high <= 1
     assert math.isnan(estimate_share(np.zeros(3), np.zeros(3), 9).value)
+    # All right on some planes is not all right on all; all planes are.
+    sure = estimate_share(np.full(6, 10), np.full(6, 10), 100)
+    assert 0.7 < sure.low < sure.value == sure.high == 1
+    every = estimate_share(np.full(6, 9), np.full(6, 10), 6)
+    assert every.low == every.value == every.high == pytest.approx(0.9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=5, max_size=30))
+def test_intervals_of_shares_are_in_order(rows):
+    part, whole = np.array([(min(row), max(row)) for row in rows], float).T
+    share = estimate_share(part, whole, 100)
+    if not math.isnan(share.low):
+        assert 0 <= share.low <= share.value <= share.high <= 1
 
 
 def plane(number, label=0, score=0.9, states=None):
