@@ -9,6 +9,7 @@ from napari_localize.cli import main
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.formats import write_annotations
+from napari_localize.project import open_project
 
 
 def squares(number, scores=True):
@@ -44,3 +45,37 @@ def test_faults_are_said_before_anything_is_written(tmp_path, capsys):
     assert (tmp_path / "planes.csv").read_text() == "mine"
     assert main([*call, "--threshold", "0.9"]) == 0
     assert "0" in capsys.readouterr().out
+
+
+def test_a_project_and_a_file_saved_from_it_say_the_same(tmp_path, capsys):
+    with open_project(tmp_path / "plate", create=True) as project:
+        project.add_array("stack", (12, 90, 90), "ZYX")
+        for number, plane in enumerate(project.planes()):
+            project.propose(plane, squares(3 + number % 3), "nuclei@1")
+        with project.edit("finish") as edit:
+            for plane in project.planes()[:6]:
+                edit.accept(project.detections(plane).ids)
+                edit.finish(plane)
+        project.export_annotations(tmp_path / "boxes.json")
+    answers = []
+    for call in (
+        [str(tmp_path / "plate")],
+        [str(tmp_path / "plate"), "--image", "stack"],
+        [str(tmp_path / "boxes.json")],
+    ):
+        assert main(["count", *call, "--threshold", "0.5", "--json"]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    assert answers[0]["classes"]["all"]["count"] == 48
+    assert {answer["sentence"] for answer in answers} == {answers[0]["sentence"]}
+    assert "chosen by hand" in answers[0]["notes"][0]
+    assert answers[2]["notes"] == []
+
+
+def test_what_is_missing_is_said(tmp_path, capsys):
+    for call in ([], ["boxes.json", "--predictions", "x", "--reviewed", "y"], ["--predictions", "x"]):
+        assert main(["count", *call]) == 2
+        assert "give a project" in capsys.readouterr().err
+    with open_project(tmp_path / "plate", create=True) as project:
+        project.add_array("stack", (3, 90, 90), "ZYX")
+    assert main(["count", str(tmp_path / "plate")]) == 2
+    assert "is reviewed" in capsys.readouterr().err

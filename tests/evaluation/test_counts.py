@@ -11,8 +11,12 @@ import napari_localize as nl
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
-from napari_localize.evaluation.counts import count
+from napari_localize.core.known import EVERYWHERE, KnownArea
+from napari_localize.core.steps import Area
+from napari_localize.evaluation.counts import Counting, count
 from napari_localize.evaluation.estimates import estimate_each, estimate_share, estimate_total, more_for_half
+from napari_localize.evaluation.paper import for_a_paper
+from napari_localize.evaluation.units import CountedPlane, counted_plane
 
 
 def sampled(rng, planes=200, reviewed=20, mean=30):
@@ -70,6 +74,20 @@ def test_shares_have_intervals_within_one():
     assert share.value == pytest.approx(57 / 60)
     assert share.low < share.value < share.high <= 1
     assert math.isnan(estimate_share(np.zeros(3), np.zeros(3), 9).value)
+    # All right on some planes is not all right on all; all planes are.
+    sure = estimate_share(np.full(6, 10), np.full(6, 10), 100)
+    assert 0.7 < sure.low < sure.value == sure.high == 1
+    every = estimate_share(np.full(6, 9), np.full(6, 10), 6)
+    assert every.low == every.value == every.high == pytest.approx(0.9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=5, max_size=30))
+def test_intervals_of_shares_are_in_order(rows):
+    part, whole = np.array([(min(row), max(row)) for row in rows], float).T
+    share = estimate_share(part, whole, 100)
+    if not math.isnan(share.low):
+        assert 0 <= share.low <= share.value <= share.high <= 1
 
 
 def plane(number, label=0, score=0.9, states=None):
@@ -110,3 +128,122 @@ def test_too_little_is_said():
     unfinished = Annotations({"p0": plane(3), "p1": plane(1)}, reviewed=["p7"])
     with pytest.raises(UserError, match="no plane is reviewed"):
         count(predictions, unfinished)
+
+
+def crowded(rng, planes=300, reviewed=20):
+    """A few planes hold most of the objects, and more is missed there."""
+    true = rng.negative_binomial(0.5, 0.5 / 60.5, planes).astype(float)
+    found = rng.binomial(true.astype(int), rng.beta(4.8, 0.85, planes)) + rng.negative_binomial(1, 0.5, planes)
+    return found, true, np.where(np.arange(planes) < reviewed, true, np.nan)
+
+
+def test_the_interval_holds_the_truth_where_few_planes_hold_most():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        found, true, known = crowded(rng)
+        answer = estimate_total(found, known)
+        held += answer.low <= true.sum() <= answer.high
+    assert held / 400 >= 0.91
+
+
+def test_what_was_missed_on_one_crowded_plane_lengthens_the_interval_upwards():
+    found = np.full(40, 10.0)
+    true = np.where(np.arange(40) < 12, 10.0, np.nan)
+    true[3] = 60
+    answer = estimate_total(found, true)
+    assert answer.high - answer.value > 1.2 * (answer.value - answer.low)
+
+
+def planes_of(rng, number=40, drawn=0, finished=0, origin="nuclei@1"):
+    """Planes of which the first ones were drawn by lot and the last ones finished without that."""
+    planes = []
+    for index in range(number):
+        there = plane(int(rng.integers(5, 15)))
+        scores = rng.uniform(0.3, 1.0, len(there)).astype(np.float32)
+        boxes = Detections(
+            there.boxes,
+            scores=scores,
+            class_names=("a",),
+            origins=[origin] * len(there),
+            states=["accepted"] * len(there),
+        )
+        known = EVERYWHERE if index < drawn or index >= number - finished else None
+        planes.append(counted_plane(f"p{index}", boxes, known, drawn=index < drawn))
+    return planes
+
+
+def test_counts_at_any_threshold_agree_with_counting_anew():
+    planes = planes_of(np.random.default_rng(0), drawn=10)
+    counting = Counting(planes, says_how_chosen=True)
+    curve = counting.curve(lowest=0.3)
+    assert (np.diff(curve.recall[0]) <= 1e-12).all()
+    for at in (0, 20, 35):
+        threshold = float(curve.thresholds[at])
+        report = counting.at(threshold)
+        assert report.classes.loc["all", "count"] == curve.count[0][at]
+        anew = Counting(
+            [CountedPlane(p.name, p.found[p.found.scores >= threshold], p.true, p.known, drawn=p.drawn) for p in planes]
+        )
+        assert anew.at().classes.equals(report.classes)
+    assert counting.at(0.3).notes == ()
+
+
+def test_a_score_equal_to_the_threshold_counts():
+    boxes = plane(4, score=0.7)
+    assert Counting([CountedPlane("p", boxes)]).at(0.7).classes.loc["all", "found"] == 4
+
+
+def test_planes_chosen_by_hand_are_told_and_speak_for_none_where_some_were_drawn():
+    rng = np.random.default_rng(0)
+    by_hand = Counting(planes_of(rng, finished=8), says_how_chosen=True).at()
+    assert any("chosen by hand" in note for note in by_hand.notes)
+    both = Counting(planes_of(rng, drawn=8, finished=5), says_how_chosen=True).at()
+    assert both.reviewed == 8
+    assert not any("chosen by hand" in note for note in both.notes)
+    assert any("5 planes that were finished without being drawn" in note for note in both.notes)
+    text = for_a_paper(both, "nuclei@1", "1.0", 0)
+    assert "8 of these, drawn by lot (seed 0)" in text
+    assert "[3] Hall" in text
+    none = Counting(planes_of(rng), says_how_chosen=True).at(0.5)
+    assert "nobody knows" in none.sentence
+    assert none.classes.loc["all", "count"] == none.classes.loc["all", "found"]
+    assert "no plane was reviewed" in for_a_paper(none, "", "1.0", None)
+
+
+def test_boxes_of_another_model_are_told():
+    rng = np.random.default_rng(0)
+    planes = [*planes_of(rng, 6, drawn=6), *planes_of(rng, 20, origin="mine@1")]
+    assert any("nuclei@1, the others of mine@1" in note for note in Counting(planes).at().notes)
+
+
+def test_what_a_model_found_and_what_is_there():
+    corners = [(10 * n, 0, 10 * n + 8, 8) for n in range(6)]
+    states = ["proposed", "accepted", "edited", "added", "rejected", "rejected"]
+    origins = ["m@1", "m@1", "m@1", "human", "m@1", "human"]
+    scores = [0.3, 0.9, 0.8, np.nan, 0.7, np.nan]
+    boxes = Detections(corners, scores=scores, class_names=("a",), origins=origins, states=states)
+    made = counted_plane("p", boxes, EVERYWHERE)
+    assert made.found.scores.tolist() == pytest.approx([0.3, 0.9, 0.8, 0.7])
+    assert made.true.states.tolist() == ["accepted", "edited", "added"]
+    row = Counting([made]).at(0.5).classes.loc["all"]
+    assert (row["found"], row["count"]) == (3, 3)
+    assert (row["precision"], row["recall"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+
+
+def test_parts_of_planes_are_units_of_their_own():
+    predictions = {f"p{index}": plane(6) for index in range(10)}
+    truth = {f"p{index}": plane(6) for index in range(10)}
+    areas = {f"p{index}": [Area((), (0.0, 0.0, 30.0, 10.0), "reviewed")] for index in range(6)}
+    areas["p9"] = [Area((), (0.0, 0.0, 10.0, 10.0), "ignored")]
+    report = count(predictions, Annotations(truth, areas=areas))
+    row = report.classes.loc["all"]
+    assert row["found"] == 59
+    assert row["count"] == pytest.approx(59, rel=0.2)
+    assert "6 reviewed areas on 10 planes" in report.sentence
+    assert report.planes.loc["p0", "found"] == 6
+    assert any("in part" in note for note in report.notes)
+    # All of it reviewed: nothing is estimated.
+    everywhere = KnownArea(None)
+    whole = Counting([CountedPlane(name, boxes, truth[name], everywhere) for name, boxes in predictions.items()]).at()
+    assert (whole.classes.loc["all", ["count", "low", "high"]] == 60).all()

@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from napari_localize.core.errors import UserError
-from napari_localize.models.card import HEADER_KEY, UNNAMED, ModelCard, read_card
+from napari_localize.models.card import BUNDLED, HEADER_KEY, UNNAMED, ModelCard, read_card
 from napari_localize.models.checkpoint import load_checkpoint, save_checkpoint
 from napari_localize.models.heatmap.network import NetworkConfig
 from napari_localize.models.localizer import Model
+from napari_localize.models.registry import export_model, list_models
 
 
 @pytest.fixture
@@ -207,3 +208,29 @@ def test_a_name_that_no_model_can_have_is_mended_or_not_taken(small_model, file,
     named = card.named_like(file)
     assert named.name == name
     assert ModelCard.model_validate(named.model_dump()) == named
+
+
+def test_bundled_models_know_what_their_scores_mean(tmp_path):
+    for entry in list_models():
+        if entry.bundled:
+            assert entry.card.calibration is not None, entry.reference
+            assert entry.card.calibration.error_after < entry.card.calibration.error_before / 2
+    # Outside of the package the card has it in its own file; other files beside it mean nothing.
+    export_model("blood", tmp_path / "out.safetensors")
+    exported = read_card(tmp_path / "out.safetensors")
+    assert exported.calibration == read_card(BUNDLED / "blood.safetensors").calibration
+    assert set(exported.calibration.classes) <= set(exported.classes)
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        {"pooled": {"method": "platt", "boxes": 9, "slope": 1e9}},
+        {"pooled": {"method": "isotonic", "boxes": 9, "scores": [0.1] * 1000, "chances": [0.1] * 1000}},
+        "trust me",
+    ],
+)
+def test_a_calibration_that_makes_no_sense_is_refused(saved, calibration):
+    rewrite(saved, {"calibration": calibration})
+    with pytest.raises(UserError, match=r"the card of .* is not valid: calibration"):
+        read_card(saved)

@@ -117,8 +117,8 @@ class Calibration(BaseModel):
         """What has come of it, in words."""
         return (
             f"Scores were off by {100 * self.error_before:.1f} % on average, calibrated ones by "
-            f"{100 * self.error_after:.1f} % (expected calibration error, {self.boxes:,} boxes with scores from "
-            f"{self.lowest:.2f} on {self.planes} plane{'' if self.planes == 1 else 's'}, cross-validated)."
+            f"{100 * self.error_after:.1f} % (expected calibration error, {self.boxes:,} boxes with scores of "
+            f"{self.lowest:.2f} or more on {self.planes} plane{'' if self.planes == 1 else 's'}, cross-validated)."
         )
 
 
@@ -205,7 +205,7 @@ class Judged:
 def calibrate(judged: Judged) -> Calibration | None:
     """Fit a model's calibration to judged boxes; None where there are too few right or too few wrong ones."""
     used = judged.relevant()
-    scores, right, names, plane = (part[used] for part in (judged.scores, judged.right, judged.names, judged.plane))
+    scores, right, names, plane = judged.scores[used], judged.right[used], judged.names[used], judged.plane[used]
     if not _enough(right):
         return None
     pooled, classes = _fit_all(scores, right, names, plane)

@@ -44,6 +44,8 @@ class CountReport:
         By plane: ``reviewed``, ``found``, ``count``, ``low``, ``high``, of all classes together.
     sentence : str
         The total in words.
+    basis : str
+        The part of the sentence that says what the total comes from.
     threshold : float or None
         Lowest score that counts.
     reviewed : int
@@ -57,6 +59,7 @@ class CountReport:
     classes: pd.DataFrame
     planes: pd.DataFrame
     sentence: str
+    basis: str = ""
     threshold: float | None = None
     reviewed: int = 0
     more: int | None = None
@@ -101,10 +104,12 @@ class Counting:
         all_found, all_true = found.sum(axis=1), units.true.sum(axis=1)
         open_ = self._open
         more = more_for_half(all_found[open_], all_true[open_]) if units.sample.any() else None
+        total, basis = self._in_words(by_class.loc["all"], more)
         return CountReport(
             by_class,
             self._by_plane(all_found, all_true),
-            self._sentence(by_class.loc["all"], more),
+            f"{total}{basis}",
+            basis.lstrip(", "),
             threshold,
             int(units.sample.sum()),
             more,
@@ -162,29 +167,26 @@ class Counting:
             index=pd.Index([plane.name for plane in self.planes], name="plane", dtype=object),
         )
 
-    def _sentence(self, total: Any, more: int | None) -> str:
+    def _in_words(self, total: Any, more: int | None) -> tuple[str, str]:
+        """Return the total, and what it comes from."""
         units, planes = self.units, len(self.planes)
         number = f"{total['count']:,.0f} objects"
         reviewed = int(units.sample.sum())
         if not reviewed:
-            return f"{number} found on {planes} planes; how many there are nobody knows until some are reviewed."
+            return number, f" found on {planes} planes; how many there are nobody knows until some are reviewed."
         if units.reviewed.all():
-            return f"{number} on {planes} planes, all of them reviewed."
+            return number, f" on {planes} planes, all of them reviewed."
         one = "area" if units.in_parts else "plane"
         if math.isnan(total["low"]):
             have = f"{reviewed} reviewed ones are" if reviewed > 1 else "1 reviewed one is"
             few = "" if units.by_lot else " that are chosen at random"
-            return (
-                f"About {number} on {planes} planes, but {have} too few for an interval: review at least "
-                f"{FEWEST_PLANES}{few}."
+            return f"About {number}", (
+                f" on {planes} planes, but {have} too few for an interval: review at least {FEWEST_PLANES}{few}."
             )
-        text = (
-            f"{number}, 95 % interval {total['low']:,.0f} to {total['high']:,.0f}, from {reviewed} reviewed "
-            f"{'areas on' if units.in_parts else 'of'} {planes} planes."
-        )
-        if more is None:
-            return text
-        return f"{text} {more} more {one}{'s would' if more > 1 else ' would'} halve the interval."
+        basis = f", from {reviewed} reviewed {'areas on' if units.in_parts else 'of'} {planes} planes."
+        if more is not None:
+            basis += f" {more} more {one}{'s would' if more > 1 else ' would'} halve the interval."
+        return f"{number}, 95 % interval {total['low']:,.0f} to {total['high']:,.0f}", basis
 
     def _notes(self) -> list[str]:
         units, notes = self.units, []

@@ -88,6 +88,10 @@ def estimate_each(found: NDArray[Any], true: NDArray[Any]) -> list[Estimate]:
 def estimate_share(part: NDArray[Any], whole: NDArray[Any], planes: int) -> Estimate:
     """Estimate a share such as precision or recall from the counts on the reviewed planes.
 
+    The interval is made of the share's logit, so that it stays within 0 and 1 (Dean and Pagano, "Evaluating
+    confidence interval methods for binomial proportions in clustered surveys", Journal of Survey Statistics and
+    Methodology 3, 2015).
+
     Parameters
     ----------
     part, whole : (n,) array
@@ -101,8 +105,17 @@ def estimate_share(part: NDArray[Any], whole: NDArray[Any], planes: int) -> Esti
     if not len(whole):
         return Estimate(math.nan, math.nan, math.nan)
     ratio = _Ratio.by_size(part, whole)
-    below, above = ratio.reach(ratio.error * math.sqrt(max(1 - len(part) / planes, 0)))
-    return Estimate(ratio.value, max(ratio.value - below, 0.0), min(ratio.value + above, 1.0))
+    value, number = ratio.value, float(whole.sum())
+    left = math.sqrt(max(1 - len(part) / planes, 0))
+    if not ratio.enough or not left:
+        return Estimate(value, math.nan, math.nan) if left else Estimate(value, value, value)
+    # A share of exactly 1 on some planes is none on all; objects do not differ less than by chance either.
+    inner = min(max(value, 0.5 / (number + 1)), (number + 0.5) / (number + 1))
+    chance = inner * (1 - inner)
+    reach = ratio.quantile * max(ratio.error, math.sqrt(chance / (number + 1))) * left / chance
+    middle = math.log(inner / (1 - inner))
+    low, high = (_share_at(middle + way * reach) for way in (-1, 1))
+    return Estimate(value, min(low, value), max(high, value))
 
 
 def more_for_half(found: NDArray[Any], true: NDArray[Any]) -> int | None:
@@ -224,6 +237,10 @@ class _Ratio:
             self.per_object,
             self.per_square,
         )
+
+
+def _share_at(logit: float) -> float:
+    return 1 / (1 + math.exp(-min(max(logit, -500.0), 500.0)))
 
 
 def _skewed(quantile: float, skewness: float) -> float:

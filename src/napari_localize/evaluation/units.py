@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_localize.core.detections import Detections
+from napari_localize.core.boxes import BoxRows, PlaneIndex
+from napari_localize.core.detections import HUMAN, Detections
 from napari_localize.core.known import KnownArea, Rectangles
+from napari_localize.core.steps import Areas
+from napari_localize.core.table import APPROVED
 from napari_localize.evaluation.matching import match_boxes
 
 if TYPE_CHECKING:
@@ -41,6 +44,64 @@ class CountedPlane:
     known: KnownArea | None = None
     ignored: Rectangles = ()
     drawn: bool = False
+
+
+def counted_plane(
+    name: str, boxes: Detections, known: KnownArea | None, ignored: Rectangles = (), drawn: bool = False
+) -> CountedPlane:
+    """Tell on a plane that a model and a person have worked on what was found and what is there.
+
+    Found is every box of a model, whatever has become of it: still proposed, accepted, edited or rejected. Of an edited
+    box the place that the model gave it is not known any more; it counts where it is now, as found. There are the boxes
+    that were accepted, edited or added. A box that hits another one that is there is right, even when it was rejected.
+
+    Parameters
+    ----------
+    name : str
+    boxes : Detections
+        All boxes of the plane, rejected ones and those below any threshold too.
+    known, ignored, drawn
+        See `CountedPlane`.
+    """
+    found = boxes[(boxes.origins != HUMAN) & ~np.isnan(boxes.scores)]
+    there = np.isin(boxes.states, list(APPROVED)) if known is not None else np.zeros(len(boxes), bool)
+    return CountedPlane(name, found, boxes[there], known, ignored, drawn)
+
+
+def planes_of_rows(
+    rows: BoxRows,
+    names: Mapping[PlaneIndex, str],
+    finished: Collection[PlaneIndex],
+    areas: Areas,
+    drawn: Collection[PlaneIndex] = (),
+) -> dict[PlaneIndex, CountedPlane]:
+    """Return the planes of an image by index, from all of its boxes.
+
+    Parameters
+    ----------
+    rows : BoxRows
+    names : mapping of plane index to str
+        All planes that there are.
+    finished, areas
+        What a person has finished, and what is to be left out.
+    drawn : collection of plane index
+        Those that were chosen by lot.
+    """
+    rows = rows[np.argsort(rows.planes, kind="stable")]
+    codes, starts = np.unique(rows.planes, return_index=True)
+    pieces = np.split(np.arange(len(rows)), starts[1:])
+    parts = {rows.plane_indices[code]: rows[piece] for code, piece in zip(codes.tolist(), pieces, strict=False)}
+    classes = tuple(rows.used_classes())
+    by_plane: dict[PlaneIndex, list[Any]] = {}
+    for area in areas:
+        by_plane.setdefault(area.plane, []).append(area)
+    planes = {}
+    for index, name in names.items():
+        here = by_plane.get(index, ())
+        boxes = parts[index].detections(index, classes) if index in parts else Detections.empty(classes)
+        ignored = tuple(area.xyxy for area in here if area.kind == "ignored")
+        planes[index] = counted_plane(name, boxes, KnownArea.of(here, index in finished), ignored, index in drawn)
+    return planes
 
 
 class Units:

@@ -39,6 +39,7 @@ def story(card: ModelCard, path: Path | None = None, sha256: str = "") -> list[S
         (ORIGIN, _origin(card)),
         (RECIPE, _recipe(card)),
         (QUALITY, [(part, measures_in_words(numbers)) for part, numbers in measured(card)]),
+        ("What its scores mean", _calibration(card)),
         ("Compared with its parent", _against_parent(card)),
         ("Earlier domains", _domains(card)),
         ("What it finds", _finds(card)),
@@ -46,6 +47,17 @@ def story(card: ModelCard, path: Path | None = None, sha256: str = "") -> list[S
     ]
     kept = [(title, [(name, _short(value)) for name, value in lines if value]) for title, lines in sections]
     return [(title, lines) for title, lines in kept if lines]
+
+
+def _calibration(card: ModelCard) -> list[tuple[str, str]]:
+    """Say how often boxes are right, as a small plot: a # for each 5 %."""
+    if card.calibration is None:
+        return []
+    bars = [
+        (f"score {one.said:.2f}", f"{100 * one.right:3.0f} % right {'#' * round(20 * one.right)}")
+        for one in card.calibration.before
+    ]
+    return [("", card.calibration.sentence), *bars]
 
 
 def as_text(card: ModelCard, path: Path | None = None, sha256: str = "") -> str:

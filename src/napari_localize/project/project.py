@@ -201,6 +201,7 @@ class Project(Store):
                 "DELETE FROM planes WHERE image = ?",
                 "DELETE FROM journal WHERE image = ?",
                 "DELETE FROM meta WHERE key = 'point_size:' || ?",
+                "DELETE FROM meta WHERE key = 'lot:' || ?",
                 "DELETE FROM images WHERE id = ?",
             ):
                 connection.execute(statement, (image.id,))

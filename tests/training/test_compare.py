@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_localize.core.planes import ArrayPlane
+from napari_localize.core.samples import ANNOTATIONS, sample_folder
+from napari_localize.core.tiling import Rectangle
+from napari_localize.evaluation.calibration import probability
+from napari_localize.formats import read_annotations
+from napari_localize.models.card import read_card
+from napari_localize.models.localizer import load_model
+from napari_localize.training.compare import Part, compare_models
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Quarters of the nuclei sample, as if each were a plane of its own."""
+    plane = ArrayPlane(tifffile.imread(sample_folder() / "nuclei.tif"))
+    boxes = read_annotations(sample_folder() / ANNOTATIONS)["nuclei.tif"]
+    corners = [(y, x) for y in (0, 256) for x in (0, 256)]
+    return [Part(f"quarter {y} {x}", plane, boxes, Rectangle(y, y + 256, x, x + 256)) for y, x in corners]
+
+
+@pytest.mark.parametrize("held_back", [True, False])
+def test_a_model_learns_what_its_scores_mean_from_what_was_held_back(parts, held_back, tmp_path):
+    model = load_model("nuclei")
+    assert model.card.calibration is not None
+    compare_models(model, None, parts, "", lambda: False, held_back=held_back)
+    calibration = model.card.calibration
+    if not held_back:
+        assert calibration is None
+        return
+    assert calibration.planes == 4
+    assert calibration.boxes > 50
+    model.save(tmp_path / "mine.safetensors")
+    again = read_card(tmp_path / "mine.safetensors").calibration
+    assert again == calibration
+    low, high = probability(np.array([0.2, 0.85]), ["nucleus"] * 2, again)
+    assert low < 0.2
+    assert high > 0.85
