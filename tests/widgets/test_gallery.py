@@ -6,8 +6,10 @@ import weakref
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, QSettings, Qt
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_localize.core import arrange
 from napari_localize.core.detections import Detections
@@ -33,6 +35,7 @@ def guesses(scores=SCORES, labels=None, shift=0):
 
 @pytest.fixture
 def gallery(viewer):
+    QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-localize", "docks").clear()
     widget = GalleryWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Gallery")
     return widget
@@ -48,7 +51,6 @@ def filled(viewer, gallery):
     boxes = box_layer(layer)
     boxes.set_proposals({(0,): guesses(), (1,): guesses((0.95, 0.85), [1, 1])}, "model@1")
     viewer.dims.set_current_step(0, 0)
-    gallery.show()
     return gallery
 
 
@@ -69,6 +71,7 @@ def look(widget, qtbot):
     """Wait until the crops in view are there, and return the picture of the grid."""
 
     def there():
+        widget.view.grab()  # windows are not painted while they are hidden
         side = pixels_of(widget.model.side, widget.view)
         return all(widget.crops.get(widget.model.spot(at, side)) is not None for at in widget.view.visible_rows())
 
@@ -125,6 +128,18 @@ def test_at_the_end_those_passed_over_come(filled):
     assert filled.view.selected_rows() == [0]
 
 
+def drag(widget, *places):
+    """Move the mouse from place to place with its button down, as Qt's own helper does not."""
+    button, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    kinds = [(QEvent.Type.MouseButtonPress, places[0], button, button)]
+    kinds += [(QEvent.Type.MouseMove, place, none, button) for place in places]
+    kinds += [(QEvent.Type.MouseButtonRelease, places[-1], button, none)]
+    for kind, place, changed, held in kinds:
+        here, there = QPointF(place), QPointF(widget.mapToGlobal(place))
+        event = QMouseEvent(kind, here, there, changed, held, Qt.KeyboardModifier.NoModifier)
+        QApplication.sendEvent(widget, event)
+
+
 def test_keys_and_mouse_select(filled, qtbot):
     view = filled.view
     view.setFocus()
@@ -145,10 +160,8 @@ def test_keys_and_mouse_select(filled, qtbot):
     qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, CTRL, middle(1))
     assert view.selected_rows() == [0, 2]
     # A rubber band from the room below the last one
-    qtbot.mousePress(view.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(view.viewport().width() - 2, middle(7).y()))
-    for at in (7, 6):
-        qtbot.mouseMove(view.viewport(), middle(at))
-    qtbot.mouseRelease(view.viewport(), Qt.MouseButton.LeftButton, pos=middle(6))
+    start = QPoint(view.viewport().width() - 2, view.visualRect(view.model().index(7, 0)).bottom() + 30)
+    drag(view.viewport(), start, middle(7), middle(6))
     assert view.selected_rows() == [6, 7]
 
 
@@ -266,7 +279,7 @@ def test_boxes_come_and_go_without_losing_the_place(filled, viewer):
     boxes.delete([ids[0]])
     assert filled.model.ids.tolist() == ids  # a rejected guess is still there, grey
     assert filled.model.is_judged(0)
-    boxes.set_proposals({(0,): guesses((0.3,), shift=2)}, "model@1", replace=False)
+    boxes.set_proposals({(0,): guesses((0.3,), shift=100)}, "model@1", replace=False)
     assert filled.model.ids.tolist()[:8] == ids
     assert filled.model.rowCount() == 9
     assert filled._selected_ids() == [ids[3]]
@@ -320,7 +333,6 @@ def test_only_what_is_in_view_is_cropped(viewer, gallery, qtbot):
     pair(layer, image)
     viewer.add_layer(layer)
     box_layer(layer).set_proposals({(): Detections(corners, scores=np.linspace(0, 1, len(corners)))}, "model@1")
-    gallery.show()
     look(gallery, qtbot)
     one = 4 * pixels_of(gallery.model.side, gallery.view) ** 2
     assert gallery.crops.bytes <= 2 * one * len(gallery.view.visible_rows())
@@ -345,7 +357,6 @@ def test_points_have_crops_too(viewer, gallery, qtbot):
     viewer.add_layer(layer)
     boxes = box_layer(layer)
     boxes.set_proposals({(): guesses()}, "model@1")
-    gallery.show()
     look(gallery, qtbot)
     gallery.view.select_rows([0, 1])
     press(gallery, Qt.Key.Key_W)

@@ -25,6 +25,7 @@ class GalleryModel(QAbstractListModel):
         self._table: BoxTable | None = None
         self._rows = BoxRows.empty()
         self._row_of: dict[int, int] = {}
+        self._at: NDArray[np.int64] = np.zeros(0, np.int64)
         self._seen: set[int] = set()
         self._typical = 0.0
         self.side = 96
@@ -65,8 +66,8 @@ class GalleryModel(QAbstractListModel):
 
         With `keep_gone` they stay, grey, as the person who is judging has just done that.
         """
-        self._table = table
-        there = table.boxes.where(self.ids) >= 0
+        self._table, self._at = table, table.boxes.where(self.ids)
+        there = self._at >= 0
         if keep_gone:
             self._seen.update(self.ids[~there].tolist())
         known = np.fromiter(self._seen, np.int64, len(self._seen))
@@ -93,6 +94,7 @@ class GalleryModel(QAbstractListModel):
 
     def _take(self, table: BoxTable | None, rows: BoxRows) -> None:
         self._table, self._rows = table, rows
+        self._at = np.full(len(rows), -1) if table is None else table.boxes.where(rows.ids)
         self._row_of = dict(zip(rows.ids.tolist(), range(len(rows)), strict=True))
         self._typical = typical_side(rows.boxes)
 
@@ -126,7 +128,7 @@ class GalleryModel(QAbstractListModel):
     def forget_seen(self) -> None:
         """Go by the states alone, as after undo."""
         if self._table is not None:
-            self._seen.intersection_update(self.ids[self._table.boxes.where(self.ids) < 0].tolist())
+            self._seen.intersection_update(self.ids[self._at < 0].tolist())
 
     def is_judged(self, row: int) -> bool:
         """Whether a box is no longer in the state that it had when the order was made."""
@@ -149,7 +151,8 @@ class GalleryModel(QAbstractListModel):
         return mask
 
     def _states(self) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
-        if self._table is None or not len(self.ids):
-            return np.zeros(len(self.ids), bool), self._rows.states
-        at = self._table.boxes.where(self.ids)
-        return at >= 0, self._table.boxes.states[np.maximum(at, 0)] if len(self._table.boxes) else self._rows.states
+        there = self._at >= 0
+        states = self._rows.states.copy()
+        if self._table is not None:
+            states[there] = self._table.boxes.states[self._at[there]]
+        return there, states

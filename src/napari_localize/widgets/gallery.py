@@ -174,7 +174,8 @@ class GalleryWidget(Dock):
         for name in ("inserted", "removed", "reordered"):
             getattr(self._viewer.layers.events, name).connect(self._look_later)
         self.picker.connect_viewer()
-        self._layer_changed()
+        if self._boxes is None:  # no layer, or the one from before, of which the picker does not tell
+            self._layer_changed()
 
     def disconnect_viewer(self) -> None:
         """Let go of the viewer and the layer, and stop whatever is running."""
