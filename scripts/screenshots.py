@@ -63,7 +63,7 @@ def take_pictures(seconds: int, home: str) -> None:
     correct(boxes, loop.review, image.data)
     picture(viewer, "review")
 
-    take_gallery_picture(viewer)
+    take_gallery_picture(viewer, loop)
     boxes.finish(())
     loop.setCurrentWidget(loop.retrain)
     loop.retrain.base.choose(MODEL)
@@ -98,14 +98,12 @@ def take_teach_picture(viewer: Any, loop: Any, truth: Any) -> None:
     viewer.layers.remove(boxes.layer)
 
 
-def take_gallery_picture(viewer: Any) -> None:
+def take_gallery_picture(viewer: Any, loop: Any) -> None:
     """Show all boxes side by side, some of them just accepted and one rejected."""
     from napari_localize.plugin.demo import wait
 
     _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Gallery")
-    parent = dock.parent()
-    parent.setFloating(False)
-    parent.raise_()
+    loop.parent().hide()
     viewer.reset_view()
     dock.view.select_rows([0, 1, 2, 3])
     dock.accept()
@@ -117,6 +115,7 @@ def take_gallery_picture(viewer: Any) -> None:
     for _ in range(2):
         dock.undo()
     viewer.window.remove_dock_widget(dock)
+    loop.parent().show()
 
 
 def take_project_picture(viewer: Any, home: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_localize.core import arrange as orders
-from napari_localize.core.arrange import ORDERS, Wanted, arrange, evened, strangeness, unlikeness
+from napari_localize.core.arrange import ORDERS, Wanted, arrange, standardised, strangeness, unlikeness
 from napari_localize.core.boxes import Box, BoxRows
 from napari_localize.core.detections import STATES
 from napari_localize.core.table import BoxTable
@@ -141,5 +141,5 @@ def test_units_do_not_matter(n, columns, unit, seed):
 
 @pytest.mark.parametrize("shape", [(0, 3), (1, 3), (4, 1)])
 def test_nothing_to_tell_apart(shape):
-    assert (evened(np.full(shape, 2.0)) == 0).all()
+    assert (standardised(np.full(shape, 2.0)) == 0).all()
     assert (strangeness(np.full(shape, np.nan)) == 0).all()

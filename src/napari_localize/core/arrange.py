@@ -18,8 +18,6 @@ ORDERS = (SURE_FIRST, UNSURE_FIRST, GUESSES_FIRST, LARGE_FIRST, SMALL_FIRST, BY_
 """Orders that need no look at the image."""
 
 _ROUNDING = 1e-6  # a float32 score of 0.7 is a little less than 0.7
-_MOST_DIRECTIONS = 32
-_ENOUGH = 0.9
 
 
 @dataclass(frozen=True)
@@ -102,38 +100,15 @@ def _reading_order(rows: BoxRows, sides: NDArray[np.float64]) -> list[NDArray[np
     return [ranks[rows.planes], np.floor(y / max(height, 1.0)), x]
 
 
-def evened(features: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the directions in which objects differ the same weight, so that none drowns the others.
-
-    The features are standardised, turned into their principal components and, of those that make up nine tenths of
-    the variance, each divided by its spread (PCA whitening).
-
-    Parameters
-    ----------
-    features : (N, C) array
-        In any units, such as of `engine.client.Engine.describe`.
-
-    Returns
-    -------
-    (N, K) float64
-        Distances between its rows are comparable.
-    """
+def standardised(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Bring (N, C) columns in any units to a mean of 0 and a standard deviation of 1; constant ones become 0."""
     values = np.nan_to_num(np.asarray(features, np.float64))
-    if len(values) < 2:
-        return np.zeros((len(values), 1))
+    if not len(values):
+        return values
     values = values - values.mean(axis=0)
     spread = values.std(axis=0)
-    values = values / np.where(spread > 0, spread, 1.0)
-    # Of the small square matrix, as there may be many thousand objects.
-    variances, directions = np.linalg.eigh(values.T @ values / len(values))
-    variances, directions = variances[::-1], directions[:, ::-1]
-    total = variances.sum()
-    if total <= 0:
-        return np.zeros((len(values), 1))
-    number = min(int(np.searchsorted(np.cumsum(variances) / total, _ENOUGH)) + 1, _MOST_DIRECTIONS)
-    scale: NDArray[np.float64] = np.sqrt(np.maximum(variances[:number], variances[0] * 1e-6))
-    whitened: NDArray[np.float64] = values @ directions[:, :number] / scale
-    return whitened
+    standard: NDArray[np.float64] = values / np.where(spread > 0, spread, 1.0)
+    return standard
 
 
 def unlikeness(features: NDArray[np.floating], examples: Iterable[int]) -> NDArray[np.float64]:
@@ -142,23 +117,30 @@ def unlikeness(features: NDArray[np.floating], examples: Iterable[int]) -> NDArr
     Parameters
     ----------
     features : (N, C) array
+        In any units, such as of `engine.client.Engine.describe`.
     examples : iterable of int
         Rows of at least one of them.
 
     Returns
     -------
     (N,) float64
-        Euclidean distance of the `evened` features to the nearest example, 0 for the examples themselves.
+        Cosine distance, 0 to 2, of the `standardised` features to the nearest example. Whitening them would give the
+        many directions in which only noise differs the same weight as those that tell kinds apart.
     """
-    even = evened(features)
-    nearest = np.full(len(even), np.inf)
-    for example in examples:
-        nearest = np.minimum(nearest, np.linalg.norm(even - even[example], axis=1))
+    standard = standardised(features)
+    length = np.linalg.norm(standard, axis=1, keepdims=True)
+    directions = standard / np.where(length > 0, length, 1.0)
+    nearest = np.full(len(standard), 2.0)
+    for example in (chosen := list(examples)):
+        nearest = np.minimum(nearest, np.clip(1 - directions @ directions[example], 0.0, 2.0))
+    nearest[chosen] = 0.0
     return nearest
 
 
 def strangeness(features: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Say how unusual each object is: (N,) distances of the `evened` features to their median."""
-    even = evened(features)
-    distances: NDArray[np.float64] = np.linalg.norm(even - np.median(even, axis=0), axis=1) if len(even) else even[:, 0]
+    """Say how unusual each object is: (N,) Euclidean distances of the `standardised` features to their median."""
+    standard = standardised(features)
+    if not len(standard):
+        return np.zeros(0)
+    distances: NDArray[np.float64] = np.linalg.norm(standard - np.median(standard, axis=0), axis=1)
     return distances

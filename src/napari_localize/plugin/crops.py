@@ -31,6 +31,7 @@ _TILE = 512  # pixels
 _STRIP = 1 << 22  # pixels that are read at once
 _LEAST_SIDE = 8.0
 _CHUNK = 12
+_IDLE_S = 2.0
 
 K = TypeVar("K", bound=Hashable)
 
@@ -344,7 +345,6 @@ class Crops:
         self._channels: Sequence[Channel] = ()
         self._wanted: list[Spot] = []
         self._busy = False
-        self._stop = False
         self._look = 0
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -382,7 +382,6 @@ class Crops:
         with self._wake:
             self._wanted = [spot for spot in spots if self._kept.get(spot) is None]
             if self._wanted and self._thread is None:
-                self._stop = False
                 self._thread = threading.Thread(target=self._run, name="napari-localize crops", daemon=True)
                 self._thread.start()
             self._wake.notify()
@@ -390,7 +389,6 @@ class Crops:
     def close(self) -> None:
         """Stop the thread and forget all."""
         with self._wake:
-            self._stop = True
             self._wanted = []
             self._thread = None
             self._channels = ()
@@ -402,8 +400,12 @@ class Crops:
         while True:
             with self._wake:
                 self._busy = False
-                self._wake.wait_for(lambda: self._wanted or self._stop or self._thread is not me)
-                if self._stop or self._thread is not me:
+                self._wake.wait_for(lambda: self._wanted or self._thread is not me, _IDLE_S)
+                if self._thread is not me:
+                    return
+                if not self._wanted:
+                    # A window that is closed tells nobody; so no thread keeps what was in it.
+                    self._thread = None
                     return
                 spots, self._wanted = self._wanted[:_CHUNK], self._wanted[_CHUNK:]
                 channels, look = self._channels, self._look
