@@ -65,6 +65,7 @@ def take_pictures(seconds: int, home: str) -> None:
     correct(boxes, loop.review, image.data)
     picture(viewer, "review")
 
+    take_gallery_picture(viewer, loop)
     boxes.finish(())
     loop.setCurrentWidget(loop.retrain)
     loop.retrain.base.choose(MODEL)
@@ -120,6 +121,26 @@ def take_teach_picture(viewer: Any, loop: Any, truth: Any) -> None:
     picture(viewer, "teach")
     teach.toggle()
     viewer.layers.remove(boxes.layer)
+
+
+def take_gallery_picture(viewer: Any, loop: Any) -> None:
+    """Show all boxes side by side, some of them just accepted and one rejected."""
+    from napari_localize.plugin.demo import wait
+
+    _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Gallery")
+    loop.parent().hide()
+    viewer.reset_view()
+    dock.view.select_rows([0, 1, 2, 3])
+    dock.accept()
+    dock.view.select_rows([6])
+    dock.reject()
+    dock.view.select_rows([7, 8])
+    wait(lambda: dock.crops.made and dock.crops.idle, "the crops")
+    picture(viewer, "gallery")
+    for _ in range(2):
+        dock.undo()
+    viewer.window.remove_dock_widget(dock)
+    loop.parent().show()
 
 
 def take_project_picture(viewer: Any, home: Path) -> None:
