@@ -17,7 +17,7 @@ from napari_localize.evaluation.budget import (
     more_for_half,
     pace,
 )
-from napari_localize.evaluation.counts import Estimate
+from napari_localize.evaluation.estimates import Estimate
 
 
 @pytest.mark.parametrize(("total", "judged"), [(200, 40), (5000, 60), (1000, 200), (300, 250)])

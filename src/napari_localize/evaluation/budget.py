@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_localize.evaluation.counts import CONFIDENCE, Estimate
+from napari_localize.evaluation.estimates import CONFIDENCE, Estimate
 
 FEWEST_BOXES = 20
 """From fewer boxes that were drawn by lot nothing is said."""
@@ -94,7 +94,7 @@ def estimate_count(
     precision : Estimate
         See `estimate_precision`.
     recall : Estimate, optional
-        From planes that were drawn by lot and finished, see `counts.estimate_share`; without it, only the objects that
+        From planes that were drawn by lot and finished, see `estimates.estimate_share`; without it, only the objects that
         have a box are counted.
     approved, rejected : int
         Of all boxes, for whatever reason they were judged: there are no fewer objects, and no more.
