@@ -109,6 +109,9 @@ def test_it_says_stop():
     assert early.stop
     assert f"{FEWEST_BOXES - 8} more boxes" in early.text
     assert advise(Standing(30, approved=25, rejected=5, right=20, wrong=5)).text == "All 30 boxes are judged."
+    again = advise(Standing(30, approved=25, rejected=5, right=20, wrong=5, suspicious=1))
+    assert not again.stop
+    assert "1 suspicious one can" in again.text
     assert not advise(Standing(1000, approved=500, right=400, wrong=10, unsure=5), narrow=0.001).stop
     assert advise(Standing(0)).text == ""
 

@@ -213,8 +213,10 @@ def advise(standing: Standing, narrow: float = NARROW) -> Advice:
     """
     if not standing.total:
         return Advice(False, "")
-    if not standing.left and not standing.suspicious:
-        return Advice(True, f"All {standing.total:,} boxes are judged.")
+    if not standing.left:
+        doubts = standing.suspicious
+        rest = f", {doubts:,} suspicious one{'' if doubts == 1 else 's'} can be looked at again" if doubts else ""
+        return Advice(not doubts, f"All {standing.total:,} boxes are judged{rest}.")
     judged = standing.right + standing.wrong
     missing = min(FEWEST_BOXES - judged, standing.left)
     nothing_left = not (standing.unsure or standing.suspicious)

@@ -166,7 +166,7 @@ class QueueBar(QWidget):
         return {
             KeyMod.Shift | KeyCode.KeyO: self.toggle,
             KeyMod.Shift | KeyCode.KeyK: self.next_plane,
-            KeyMod.Shift | KeyCode.KeyI: self.go_on.toggle,
+            KeyMod.Shift | KeyCode.KeyI: self.toggle_going_on,
         }
 
     def set_boxes(self, boxes: BoxLayer | None) -> None:
@@ -177,6 +177,10 @@ class QueueBar(QWidget):
     def toggle(self) -> None:
         """Begin, or stop, going through the queue."""
         self.go.click()
+
+    def toggle_going_on(self) -> None:
+        """Go on after each judgement, or no longer."""
+        self.go_on.toggle()
 
     def stop(self) -> None:
         """Leave the queue."""
