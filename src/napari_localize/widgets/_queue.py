@@ -261,6 +261,7 @@ class QueueBar(QWidget):
         self._done.add(key)
         self._skipped.pop(key, None)
         self._times.append(monotonic())
+        self._learn(key)
         if self.go_on.isChecked():
             self.next()
         else:
@@ -276,10 +277,18 @@ class QueueBar(QWidget):
             key = self._history[at][0]
             if key in touched and key in self._done:
                 self._done.discard(key)
+                self._learn(key)
                 del self._times[-1:]
                 self._at = at
                 self._show(boxes)
                 return
+
+    def _learn(self, key: int) -> None:
+        """Let the queue know what was said of a box, or that it was taken back."""
+        boxes, row = self._boxes, None if self._stock is None else self._stock.row(key)
+        box = None if boxes is None else boxes.get(key)
+        if box is not None and row is not None and self._queue is not None:
+            self._queue.judge(row, None if box.state == "proposed" else box.state != "rejected")
 
     def next_plane(self) -> None:
         """Go to the plane that is most worth finishing."""
