@@ -31,7 +31,7 @@ LOT_SHARE = 0.2
 SUSPICIOUS_SHARE = 0.2
 """Share of it that is suspicious, as long as there is such a box."""
 
-MOST_SPREAD = 1000
+MOST_SPREAD = 500
 """So many boxes are chosen to differ; the rest follow by uncertainty alone."""
 
 MOST_REVIEWED = 512
@@ -231,6 +231,7 @@ class ReviewQueue:
         self._squares = (self._looks**2).sum(axis=1)
         self._reviser = Reviser(chances, self._looks)
         self._places = np.argsort(self._rows)
+        self._revised = False
         self._nearest = np.full(len(keys), np.inf, np.float32)
         self._handed = self._lots_handed = self._suspects_handed = self._spread = 0
         if reviewed is not None and len(reviewed):
@@ -271,6 +272,7 @@ class ReviewQueue:
 
     def _revise(self) -> None:
         if self._order == "useful":
+            self._revised = True
             chances = self._reviser.chances()
             self._bits = _entropy(chances)
             self._worth = np.abs(self._says - chances)
@@ -313,11 +315,13 @@ class ReviewQueue:
 
     def _next_spread(self) -> int | None:
         self._spread += 1
-        if self._spread > MOST_SPREAD:
+        if self._spread > MOST_SPREAD and not self._revised:
             return self._next_plain()
         free = self._free & self._open
         if not free.any():
             return None
+        if self._spread > MOST_SPREAD:
+            return int(np.argmax(np.where(free, self._worth, -1.0)))
         # The first one is as far from nothing as any other.
         far = np.ones(len(free)) if np.isinf(self._nearest[0]) else np.sqrt(self._nearest)
         if self._order == "different":
