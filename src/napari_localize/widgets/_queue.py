@@ -101,7 +101,7 @@ class QueueBar(QWidget):
         self.narrow = QDoubleSpinBox()
         self.narrow.setRange(0.5, 50.0)
         self.narrow.setDecimals(1)
-        self.narrow.setPrefix("enough at ±")
+        self.narrow.setPrefix("± ")
         self.narrow.setSuffix(" %")
         self.narrow.setValue(remembered_number("queue narrow", 100 * NARROW))
         self.narrow.setToolTip("How well the count must be known: with a narrower interval you are told to stop.")
@@ -116,7 +116,8 @@ class QueueBar(QWidget):
         options = QVBoxLayout(self._options)
         options.setContentsMargins(0, 0, 0, 0)
         options.setSpacing(SPACING)
-        options.addLayout(row(self.go_on, self.narrow))
+        options.addLayout(row(self.go_on))
+        options.addLayout(row(QLabel("Enough when known to"), self.narrow, stretch=1))
         for part in (self.text, self.advice, self.news, self.progress, self.cancel):
             options.addWidget(part)
         self._options.hide()
@@ -361,7 +362,8 @@ class QueueBar(QWidget):
             why = _WHY[self._history[self._at][1]]
             say(self.text, f"<b>{why}{chance}</b>, class {escape(box.label)}{where}; {done}")
         advice = advise(state, self.narrow.value() / 100)
-        say(self.advice, f"<b>{escape(advice.text)}</b>" if advice.stop else escape(advice.text))
+        told = escape(advice.text).replace(" %", "\N{NO-BREAK SPACE}%")
+        say(self.advice, f"<b>{told}</b>" if advice.stop else told)
 
     # What is chosen
 
