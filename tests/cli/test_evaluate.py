@@ -23,8 +23,9 @@ def files(tmp_path):
         corner = rng.uniform(0, 80, (8, 2)).astype(np.float32)
         boxes = np.hstack([corner, corner + 10])
         true[f"{number}.png"] = Detections(boxes, class_names=("cell",))
-        scores = np.linspace(0.2, 0.9, 8)
-        found[f"{number}.png"] = Detections(boxes + 1, scores=scores, class_names=("cell",), origins=["nuclei@1"] * 8)
+        scores, moved = np.linspace(0.2, 0.9, 8), boxes + 1
+        moved[0] += 30
+        found[f"{number}.png"] = Detections(moved, scores=scores, class_names=("cell",), origins=["nuclei@1"] * 8)
         Image.fromarray(rng.integers(0, 255, (90, 90)).astype(np.uint8)).save(tmp_path / "images" / f"{number}.png")
     write_annotations(tmp_path / "true.json", Annotations(true))
     write_annotations(tmp_path / "found.json", Annotations(found))

@@ -62,7 +62,7 @@ def hostile():
     true = Detections(np.hstack([corner, corner + 12]), rng.integers(0, 2, 30), class_names=classes)
     found = Detections(true.boxes + 2, true.labels, rng.random(30), class_names=classes, origins=["<i>@1"] * 30)
     names = [HOSTILE, "../../etc/passwd", *(f"{number}.png" for number in range(5))]
-    return {name: found for name in names}, {name: true for name in names}
+    return dict.fromkeys(names, found), dict.fromkeys(names, true)
 
 
 def test_a_page_holds_the_numbers_and_escapes_all_names(hostile):

@@ -309,7 +309,7 @@ def test_it_is_plain_data():
 
 
 def test_the_receipt_tells_the_data_by_what_they_hold(tmp_path):
-    found, true = shaken_truth()
+    found, _ = shaken_truth()
     nl.write_annotations(tmp_path / "found.json", found)
     receipt = nl.report(tmp_path / "found.json", sample_folder() / ANNOTATIONS, threshold=0.1).receipt
     assert receipt["data"]["predictions"]["source"] == str(tmp_path / "found.json")
@@ -317,7 +317,7 @@ def test_the_receipt_tells_the_data_by_what_they_hold(tmp_path):
     assert receipt["settings"] == {"threshold": 0.1, "iou": 0.5, "distance_px": None, "pixel_size_um": None}
     assert receipt["command"].startswith("napari-localize evaluate --predictions ")
     assert {"napari-localize", "numpy", "python"} <= set(receipt["versions"])
-    assert fingerprint(found) == fingerprint(dict(reversed(found.items())))
+    assert fingerprint(found) == fingerprint(dict(reversed(list(found.items()))))
     first = next(iter(found))
     assert fingerprint(found) != fingerprint({**found, first: found[first][1:]})
 

@@ -75,8 +75,13 @@ def finish_report(
         "distance_px": evaluation.matches.limit if evaluation.points else None,
         "pixel_size_um": evaluation.pixel_size,
     }
+    # Layers of the window have to be saved first.
+    files = [
+        os.fspath(sources[name]) if os.path.exists(sources.get(name, "")) else f"{name}.json"
+        for name in ("predictions", "annotations")
+    ]
     command = command_line(
-        *(os.fspath(sources[name]) if name in sources else f"{name}.json" for name in ("predictions", "annotations")),
+        *files,
         iou=evaluation.matches.limit,
         threshold=threshold,
         distance=evaluation.matches.limit if evaluation.points else None,
