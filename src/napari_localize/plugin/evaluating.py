@@ -124,7 +124,7 @@ class EvaluatingJob:
     engine : callable
         Returns the engine; only called when a model is run.
     on_event : callable
-        Gets the events of the engine, and ``{"event": "progress", "done": ..., "total": 1}`` of the whole.
+        Gets the events of the engine, and ``{"event": "progress", "done": ..., "total": 1, "text": ...}`` of the whole.
     """
 
     def __init__(self, task: EvaluatingTask, engine: Callable[[], Engine], on_event: OnEvent) -> None:
@@ -162,7 +162,7 @@ class EvaluatingJob:
         def heed(done: float, total: float) -> None:
             if self._stop.is_set():
                 raise Cancelled
-            self._tell(before + (1 - before) * done / total)
+            self._tell(before + (1 - before) * done / total, "Comparing ...")
 
         evaluation = Evaluation.of(
             found,
@@ -196,12 +196,12 @@ class EvaluatingJob:
     def _heard(self, event: dict[str, Any]) -> None:
         if event.get("event") == "progress":
             done = int(event.get("plane", 0)) + event["done"] / max(event["total"], 1)
-            self._tell(_MODEL_PART * done / max(len(self._task.truth.planes), 1))
+            self._tell(_MODEL_PART * done / max(len(self._task.truth.planes), 1), "Looking for objects ...")
         else:
             self._on_event(event)
 
-    def _tell(self, part: float) -> None:
-        self._on_event({"event": "progress", "done": part, "total": 1})
+    def _tell(self, part: float, text: str) -> None:
+        self._on_event({"event": "progress", "done": part, "total": 1, "text": text})
 
 
 class SavingJob:

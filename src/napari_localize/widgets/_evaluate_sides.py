@@ -106,9 +106,9 @@ class SidesPicker(QWidget):
         self._chosen()
 
     def _usual(self, layers: list[Any]) -> Any:
-        """Return what to compare with while nobody has chosen: finished planes, or else the topmost other layer."""
+        """Return what to compare with while nobody has chosen: what is finished, or the topmost layer without guesses."""
         finished = any(is_box_layer(one) and (box_layer(one).finished or box_layer(one).areas) for one in layers)
-        others = [layer for layer in layers if layer is not self.found_choice]
+        others = [layer for layer in layers if layer is not self.found_choice and not _has_guesses(layer)]
         return REVIEWED if finished or not others else others[-1]
 
     # The choices
@@ -201,6 +201,10 @@ class SidesPicker(QWidget):
         self.distance.setVisible(points)
         self.iou.setVisible(not points)
         self.changed.emit()
+
+
+def _has_guesses(layer: Any) -> bool:
+    return is_box_layer(layer) and box_layer(layer).by_state()["proposed"] > 0
 
 
 def _fill(widget: Any, choices: list[Any], new: list[Any], chosen: Any) -> None:

@@ -226,7 +226,7 @@ class EvaluateWidget(Dock):
             say(self.status, escape(str(news["text"])))
         elif kind == "progress" and self.cancel_button.isEnabled():
             self.progress.update_to(news["done"], news["total"])
-            say(self.status, "Comparing ..." if news["done"] >= 0.9 else "Looking for objects ...")
+            say(self.status, escape(str(news["text"])))
 
     def _on_finished(self, result: Any) -> None:
         if isinstance(result, Outcome):
