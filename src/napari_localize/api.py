@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_localize.core.detections import Detections
+    from napari_localize.evaluation.metrics import Boxes
+    from napari_localize.evaluation.report import EvaluationReport
     from napari_localize.measurements.tables import Measurements
     from napari_localize.models.localizer import Model
 
@@ -31,6 +33,7 @@ __all__ = [
     "measure",
     "predict",
     "read_annotations",
+    "report",
     "teach",
     "train",
     "write_annotations",
@@ -343,6 +346,93 @@ def measure(
         reviewed=reviewed,
         ignored=ignored,
     )
+
+
+def report(
+    predictions: Boxes,
+    annotations: Boxes,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    iou: float = 0.5,
+    threshold: float | None = None,
+    distance: float | None = None,
+    pixel_size: float | None = None,
+    images: Any = None,
+    model: str | os.PathLike[str] | None = None,
+    title: str | None = None,
+    overwrite: bool = False,
+) -> EvaluationReport:
+    """Compare predictions with annotations in full: numbers with intervals, curves, and what is wrong where.
+
+    Parameters
+    ----------
+    predictions, annotations : Detections, sequence or mapping of Detections, or path of a file
+        As in `evaluate`.
+    path : path, optional
+        Write the report there, as one HTML file that needs no other.
+    iou : float
+        Lowest intersection over union of a hit.
+    threshold : float, optional
+        Lowest score of a prediction that counts for precision, recall, F1 and the counts; by default all count.
+        Average precision takes all in any case.
+    distance : float, optional
+        Compare the centres and not the boxes: the largest distance of a hit, in pixels. Annotations that are points are
+        compared so by default, within half their nominal size.
+    pixel_size : float, optional
+        Micrometres per pixel, to say sizes and distances in micrometres, too.
+    images : folder, or mapping of names to arrays or paths, optional
+        Pixels for the pictures of the worst planes.
+    model : str or path, optional
+        The model that made the predictions, as in `load_model`; by default the one that they name. The receipt has its
+        hash.
+    title : str, optional
+        Heading of the report.
+    overwrite : bool
+        Whether a file that exists may be replaced.
+
+    Returns
+    -------
+    EvaluationReport
+        With ``.table`` (as `evaluate` gives it), ``.intervals``, ``.findings``, ``.receipt``, ``.methods`` and
+        ``.save(path)``.
+
+    Raises
+    ------
+    UserError
+        When the planes do not fit together, a setting is out of range, or the file cannot be written.
+
+    Notes
+    -----
+    Average precision is that of COCO (Lin et al. 2014), without its cap on detections and its area ranges. Intervals
+    are those of a bootstrap over planes (Efron and Tibshirani 1993), with percentiles widened for few planes
+    (Hesterberg 2015).
+    """
+    from napari_localize.evaluation.making import make_report
+    from napari_localize.evaluation.metrics import by_plane
+    from napari_localize.evaluation.receipt import models_of
+    from napari_localize.models.identity import identify, identify_only
+
+    if path is not None and os.path.lexists(path) and not overwrite:
+        raise UserError(f"{os.fspath(path)} exists already; choose another name or allow overwriting.")
+    if model is not None:
+        find_model(model)
+    found, true = by_plane(predictions, "predictions", annotations), by_plane(annotations, "annotations")
+    given = {"predictions": predictions, "annotations": annotations}
+    made = make_report(
+        found,
+        true,
+        sources={name: boxes for name, boxes in given.items() if isinstance(boxes, str | os.PathLike)},
+        iou=iou,
+        threshold=threshold,
+        distance=distance,
+        pixel_size=pixel_size,
+        images=images,
+        model=identify_only(models_of(found)) if model is None else identify(model),
+        title=title,
+    )
+    if path is not None:
+        made.save(path, overwrite=overwrite)
+    return made
 
 
 def _keep_warnings(texts: list[str]) -> OnEvent:

@@ -1,15 +1,25 @@
-"""Compare predicted boxes with true ones: AP50, AP, precision, recall, F1 by class, error of the count by image."""
+"""Compare predicted boxes with true ones: AP50, AP, precision, recall, F1 by class, error of the count by image.
+
+With --report a page with all numbers, their intervals, curves and the worst images; with --receipt what is needed to
+come to the same numbers again.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from napari_localize.cli._files import check_output_file
 from napari_localize.cli._report import result, result_json, say
+from napari_localize.core.errors import UserError
 
 if TYPE_CHECKING:
     import argparse
 
     import pandas as pd
+
+    from napari_localize.core.annotations import Annotations
+    from napari_localize.evaluation.report import EvaluationReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--predictions", required=True, metavar="FILE", help="boxes in any known format")
     add("--annotations", required=True, metavar="FILE", help="the true boxes")
     add("--iou", type=float, default=0.5, help="overlap of a hit, for precision, recall and F1 (default: 0.5)")
+    add("--threshold", type=float, metavar="T", help="lowest score that counts, but for AP; by default all boxes do")
+    add("--distance", type=float, metavar="PX", help="compare centres, not boxes: largest distance of a hit, in pixels")
+    add("--pixel-size", type=float, metavar="UM", help="micrometres per pixel, for sizes and distances in the report")
+    add("--images", metavar="FOLDER", help="the images, for pictures of the worst ones in the report")
+    add("--report", metavar="FILE.html", help="write a page with everything")
+    add("--receipt", metavar="FILE.json", help="write model, data, settings and versions")
+    add("--overwrite", action="store_true", help="replace files that exist")
     add("--json", action="store_true", help="write the table as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return the exit status."""
+    _check(args)
     from napari_localize.api import evaluate, read_annotations
 
     annotations = read_annotations(args.annotations)
@@ -30,15 +48,22 @@ def run(args: argparse.Namespace) -> int:
     for path, data in ((args.predictions, predictions), (args.annotations, annotations)):
         for note in data.notes:
             say(f"{path}: {note}")
-    table = evaluate(predictions, annotations, iou=args.iou)
+    report: EvaluationReport | None = None
+    if any(value is not None for value in (args.threshold, args.distance, args.report, args.receipt)):
+        report = _report(args, predictions, annotations)
+    plain = args.threshold is None and args.distance is None
+    table = evaluate(predictions, annotations, iou=args.iou) if plain or report is None else report.table
     for note in table.attrs["notes"]:
         say(note)
     if args.json:
         *classes, everything = table.to_dict("records")
+        summary: dict[str, Any] = {"iou": args.iou, "all": everything}
+        if report is not None:
+            summary |= {"threshold": args.threshold, "distance": report.limit if report.points else None}
+            summary["intervals"] = {name: [one.low, one.high] for name, one in report.intervals.items()}
         result_json(
-            {
-                "iou": args.iou,
-                "all": everything,
+            summary
+            | {
                 "classes": dict(zip(table.index[:-1], classes, strict=True)),
                 "count_error_per_image": table.attrs["count_error_per_image"],
             }
@@ -46,6 +71,44 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(table)
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Find what is wrong with the call before anything is read."""
+    if args.threshold is not None and not 0 <= args.threshold <= 1:
+        raise UserError(f"the threshold is {args.threshold}; it must be between 0 and 1.")
+    if args.pixel_size is not None and not 0 < args.pixel_size < float("inf"):
+        raise UserError(f"the pixel size is {args.pixel_size}; it must be above 0 micrometres.")
+    if args.images is not None and not Path(args.images).is_dir():
+        raise UserError(f"{args.images} is not a folder; give the folder of the images.")
+    outputs = [Path(path) for path in (args.report, args.receipt) if path is not None]
+    if len(outputs) == 2 and outputs[0].absolute() == outputs[1].absolute():
+        raise UserError(f"the report and the receipt are both to be written to {outputs[0]}; give two names.")
+    for path in outputs:
+        check_output_file(path, overwrite=args.overwrite)
+
+
+def _report(args: argparse.Namespace, predictions: Annotations, annotations: Annotations) -> EvaluationReport:
+    from napari_localize.evaluation.making import make_report
+    from napari_localize.evaluation.receipt import models_of
+    from napari_localize.models.identity import identify_only
+
+    report = make_report(
+        predictions,
+        annotations,
+        sources={"predictions": args.predictions, "annotations": args.annotations},
+        iou=args.iou,
+        threshold=args.threshold,
+        distance=args.distance,
+        pixel_size=args.pixel_size,
+        images=args.images,
+        model=identify_only(models_of(predictions)),
+    )
+    if args.report is not None:
+        report.save(args.report, overwrite=args.overwrite)
+    if args.receipt is not None:
+        report.save_receipt(args.receipt, overwrite=args.overwrite)
+    return report
 
 
 def _print(table: pd.DataFrame) -> None:

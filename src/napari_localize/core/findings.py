@@ -15,6 +15,7 @@ KIND_COLORS = {
     "missed": "#F0E442",
     "poor overlap": "#56B4E9",
     "wrong class": "#CC79A7",
+    "right": "#009E73",
 }
 """Colours by kind, told apart by colour-blind people, too (Okabe and Ito, "Color Universal Design", 2008)."""
 

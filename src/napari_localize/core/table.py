@@ -214,9 +214,10 @@ class BoxTable:
         rows = self.boxes.take(self.on(plane) & self.passing() & self.in_states(wanted))
         return rows.detections(plane, self.classes)
 
-    def by_plane(self, states: Iterable[str]) -> dict[PlaneIndex, Detections]:
-        """Return the boxes in some states that pass score and size, of every plane that has any."""
-        rows = self.boxes.take(self.passing() & self.in_states(states))
+    def by_plane(self, states: Iterable[str], *, hidden: bool = False) -> dict[PlaneIndex, Detections]:
+        """Return the boxes in some states, of every plane that has any; also those that score and size hide, if asked."""
+        mask = self.in_states(states)
+        rows = self.boxes.take(mask if hidden else mask & self.passing())
         rows = rows[np.argsort(rows.planes, kind="stable")]
         codes, starts = np.unique(rows.planes, return_index=True)
         pieces = np.split(np.arange(len(rows)), starts[1:])

@@ -144,10 +144,10 @@ def compare(old: NDArray[np.int64], new: NDArray[np.int64], classes: Sequence[st
     """
     planes = len(old)
     pooled_old, pooled_new = old.sum(axis=1), new.sum(axis=1)
-    f1 = _difference(pooled_old, pooled_new, _f1, seed)
-    count_error = _difference(pooled_old, pooled_new, _count_error, seed)
+    f1 = _difference(pooled_old, pooled_new, pooled_f1, seed)
+    count_error = _difference(pooled_old, pooled_new, mean_count_error, seed)
     by_class = {
-        name: _difference(old[:, index], new[:, index], _f1, seed)
+        name: _difference(old[:, index], new[:, index], pooled_f1, seed)
         for index, name in enumerate(classes)
         if old[:, index].any() or new[:, index].any()
     }
@@ -164,13 +164,18 @@ def _difference(
     before, after = float(measure(once, old)[0]), float(measure(once, new)[0])
     if planes < FEWEST_PLANES:
         return Difference(before, after, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(planes, np.full(planes, 1 / planes), REPLICATES).astype(np.float64)
-    low, high = np.quantile(measure(drawn, new) - measure(drawn, old), _levels(planes))
+    drawn = draws(planes, seed)
+    low, high = np.quantile(measure(drawn, new) - measure(drawn, old), levels(planes))
     return Difference(before, after, float(low), float(high))
 
 
-def _levels(planes: int) -> tuple[float, float]:
+def draws(planes: int, seed: int, replicates: int = REPLICATES) -> NDArray[np.float64]:
+    """Return how often each plane is drawn in each replicate, (replicates, planes)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(planes, np.full(planes, 1 / planes), replicates).astype(np.float64)
+
+
+def levels(planes: int) -> tuple[float, float]:
     """Return the levels of the percentiles, wider than those of the normal distribution for few planes."""
     from scipy.stats import norm, t
 
@@ -179,14 +184,16 @@ def _levels(planes: int) -> tuple[float, float]:
     return level, 1 - level
 
 
-def _f1(weights: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def pooled_f1(weights: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return F1 of all planes together, for each of (R, planes) weights; `counts` are (planes, 3) as in `tally`."""
     hits, found, there = (weights @ counts).T
     # Where nothing is and nothing was found, nothing is wrong.
     f1: NDArray[np.float64] = np.where(found + there > 0, 2 * hits / np.maximum(found + there, 1), 1.0)
     return f1
 
 
-def _count_error(weights: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def mean_count_error(weights: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean over planes of ``|found - true| / max(true, 1)``, for each of (R, planes) weights."""
     errors = np.abs(counts[:, 1] - counts[:, 2]) / np.maximum(counts[:, 2], 1)
     mean: NDArray[np.float64] = weights @ errors / weights.sum(axis=1)
     return mean

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_localize.core.errors import UserError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROWS, _COLUMNS = 512, 4096
 """Size of the dense tables of IoUs that are in memory at a time."""
+
+_MOST_PAIRS = 20_000_000
+"""Pairs of points of one plane that fit into memory."""
 
 
 def overlaps(
@@ -64,17 +69,76 @@ def match_boxes(
     Only boxes of the same class match. As the order is that of the scores, leaving out all predictions
     below a score does not change the others.
     """
-    rows, columns, ious = overlaps(boxes, true_boxes, min(iou, 1 - 1e-10))
+    rows, columns, ious = overlaps(boxes, true_boxes, lowest(iou))
     same = labels[rows] == true_labels[columns]
-    rows, columns, ious = rows[same], columns[same], ious[same]
+    return assign(rows[same], columns[same], ious[same], scores, len(true_boxes)) >= 0
+
+
+def lowest(iou: float) -> float:
+    """Return the overlap from which a pair counts: an IoU of 1 is met up to rounding."""
+    return min(iou, 1 - 1e-10)
+
+
+def assign(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], closeness: NDArray[Any], scores: NDArray[Any], others: int
+) -> NDArray[np.int64]:
+    """Give each prediction its true object: by falling score, each takes the free one that is closest.
+
+    Parameters
+    ----------
+    rows, columns, closeness : (P,)
+        Pairs that may belong together: a prediction, a true object, and how close they are, more being closer.
+    scores : (N,)
+        Of all predictions.
+    others : int
+        How many true objects there are.
+
+    Returns
+    -------
+    (N,) int64
+        The true object of each prediction, -1 for none.
+    """
     rank = np.empty(len(scores), np.int64)
     rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
-    order = np.lexsort((-columns, -ious, rank[rows]))
-    hits, taken = np.zeros(len(boxes), bool), np.zeros(len(true_boxes), bool)
+    order = np.lexsort((-columns, -closeness, rank[rows]))
+    partner, taken = np.full(len(scores), -1, np.int64), np.zeros(others, bool)
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if not (hits[row] or taken[column]):
-            hits[row] = taken[column] = True
-    return hits
+        if partner[row] < 0 and not taken[column]:
+            partner[row], taken[column] = column, True
+    return partner
+
+
+def neighbours(
+    points: NDArray[Any], others: NDArray[Any], distance: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return all pairs of points that are at most so far from each other.
+
+    Parameters
+    ----------
+    points, others : (N, 2), (M, 2)
+        In pixels.
+    distance : float
+        In pixels.
+
+    Returns
+    -------
+    rows, columns, distances : (P,)
+        Indices into `points` and `others`, and their distance in pixels.
+
+    Raises
+    ------
+    UserError
+        When there are so many pairs that the distance cannot be meant.
+    """
+    from scipy.spatial import cKDTree
+
+    if not len(points) or not len(others):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    tree, other_tree = (cKDTree(np.asarray(part, np.float64)) for part in (points, others))
+    if tree.count_neighbors(other_tree, distance) > _MOST_PAIRS:
+        raise UserError(f"a distance of {distance:g} pixels holds most of the points of a plane; give a smaller one.")
+    found = tree.sparse_distance_matrix(other_tree, distance, output_type="ndarray")
+    return found["i"].astype(np.int64), found["j"].astype(np.int64), found["v"]
 
 
 def split_by_overlap(boxes: NDArray[Any], others: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 Boxes = Detections | Sequence[Detections] | Mapping[Any, Detections] | str | os.PathLike[str]
 """What can be evaluated: one plane, several in order, several by name, or an annotation file."""
+
+IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+"""Overlaps at which COCO's average precision is taken."""
+
+RECALLS = np.linspace(0, 1, 101)
+"""Recalls at which precision is read off."""
 
 _LARGE_PLANE = 4_000_000
 """Pairs of boxes in one plane beyond which it is evaluated in parts: IoUs are kept as dense tables."""
@@ -60,10 +66,7 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
     """
     import pandas as pd
 
-    found = _by_plane(predictions, "predictions", reference=annotations)
-    true = _by_plane(annotations, "annotations")
-    names, pairs = _pair(found, true)
-    names, pairs, left_out = _where_known(true, names, pairs)
+    names, pairs, notes, _ = paired(predictions, annotations)
     pool = _Pool.of([p for p, _ in pairs], [a for _, a in pairs], iou)
     ap50, ap = pool.average_precision()
     rows = [pool.row(index, ap50[index], ap[index]) for index in range(len(pool.class_names))]
@@ -72,9 +75,42 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
     table = pd.DataFrame(rows, index=pd.Index(labels, name="class", dtype=object))
     errors = pool.count_errors(None).tolist()
     table.attrs["count_error_per_image"] = dict(zip(names, errors, strict=True))
-    notes = [*_reading_notes(predictions, found), *_reading_notes(annotations, true), *left_out, *pool.notes()]
-    table.attrs["notes"] = notes
+    table.attrs["notes"] = [*notes, *pool.notes()]
     return table
+
+
+class Paired(NamedTuple):
+    """The planes that count: their names, what is predicted and what is true on each, remarks, whether it is points."""
+
+    names: list[Any]
+    pairs: list[tuple[Detections, Detections]]
+    notes: list[str]
+    points: bool
+
+
+def paired(predictions: Boxes, annotations: Boxes) -> Paired:
+    """Find the planes that count; the parameters and errors are those of `evaluate`."""
+    found = by_plane(predictions, "predictions", reference=annotations)
+    true = by_plane(annotations, "annotations")
+    names, pairs = _pair(found, true)
+    names, pairs, left_out = _where_known(true, names, pairs)
+    notes = [*_reading_notes(predictions, found), *_reading_notes(annotations, true), *left_out]
+    return Paired(names, pairs, notes, bool(getattr(true, "points", False)))
+
+
+def precisions(predictions: Sequence[Detections], annotations: Sequence[Detections]) -> NDArray[np.float64]:
+    """Return COCO's precision by IoU (`IOUS`), recall (`RECALLS`) and class (`present_classes`).
+
+    Both sequences have one entry a plane, in the same order. Precision is NaN for classes without annotations.
+    """
+    return _Pool.of(predictions, annotations, 0.5).precisions()
+
+
+def present_classes(predictions: Sequence[Detections], annotations: Sequence[Detections]) -> tuple[str, ...]:
+    """Return the classes that have boxes, in the order of the class lists, annotations first."""
+    parts = [*annotations, *predictions]
+    there = {part.class_names[label] for part in parts for label in np.unique(part.labels).tolist()}
+    return tuple(name for name in dict.fromkeys(n for part in parts for n in part.class_names) if name in there)
 
 
 def summarize(
@@ -129,26 +165,23 @@ class _Pool:
                 f"there are predictions for {len(predictions)} planes but annotations for "
                 f"{len(annotations)}; give one of each for every plane."
             )
-        names = tuple(dict.fromkeys(n for part in (*annotations, *predictions) for n in part.class_names))
-        predictions = [_counted(part, names) for part in predictions]
-        annotations = [_counted(part, names) for part in annotations]
+        predictions, annotations = ([_counted(part) for part in side] for side in (predictions, annotations))
+        names = present_classes(predictions, annotations)
+        predictions, annotations = ([part.with_classes(names) for part in side] for side in (predictions, annotations))
         hits = [
             match_boxes(p.boxes, p.labels, _certain(p.scores), a.boxes, a.labels, iou)
             for p, a in zip(predictions, annotations, strict=True)
         ]
-        present = np.bincount(_joined([p.labels for p in (*annotations, *predictions)], np.int64), minlength=len(names))
-        keep = present > 0
-        table = np.cumsum(keep) - 1
         return cls(
-            class_names=tuple(name for name, kept in zip(names, keep, strict=True) if kept),
+            class_names=names,
             planes=len(annotations),
             boxes=_joined([p.boxes for p in predictions], np.float64).reshape(-1, 4),
-            labels=table[_joined([p.labels for p in predictions], np.int64)],
+            labels=_joined([p.labels for p in predictions], np.int64),
             scores=_joined([_certain(p.scores) for p in predictions], np.float32),
             plane=np.repeat(np.arange(len(predictions)), [len(p) for p in predictions]),
             hits=_joined(hits, np.bool_),
             true_boxes=_joined([a.boxes for a in annotations], np.float64).reshape(-1, 4),
-            true_labels=table[_joined([a.labels for a in annotations], np.int64)],
+            true_labels=_joined([a.labels for a in annotations], np.int64),
             true_plane=np.repeat(np.arange(len(annotations)), [len(a) for a in annotations]),
         )
 
@@ -180,9 +213,13 @@ class _Pool:
 
     def average_precision(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return AP at IoU 0.5 and COCO's AP of each class; NaN for classes without annotations."""
-        count = len(self.class_names)
+        precision = self.precisions()
+        return precision[0].mean(axis=0), precision.mean(axis=(0, 1))
+
+    def precisions(self) -> NDArray[np.float64]:
+        """Return precision by IoU, recall and class; NaN for classes without annotations."""
         if not len(self.true_labels):
-            return np.full(count, np.nan), np.full(count, np.nan)
+            return np.full((len(IOUS), len(RECALLS), len(self.class_names)), np.nan)
         from faster_coco_eval import COCO, COCOeval_faster
 
         plane, true_plane = self._small_planes()
@@ -216,8 +253,7 @@ class _Pool:
         evaluation.evaluate()
         evaluation.accumulate()
         precision = evaluation.eval["precision"][:, :, :, 0, 0]  # IoU x recall x class; -1: no annotations
-        precision = np.where(precision < 0, np.nan, precision)
-        return precision[0].mean(axis=0), precision.mean(axis=(0, 1))
+        return np.where(precision < 0, np.nan, precision)
 
     def _small_planes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return plane numbers in which very large planes are cut into parts that cannot match."""
@@ -244,7 +280,14 @@ class _Pool:
         return []
 
 
-def _by_plane(data: Boxes, what: str, reference: Boxes | None = None) -> Mapping[Any, Detections]:
+def by_plane(data: Boxes, what: str, reference: Boxes | None = None) -> Mapping[Any, Detections]:
+    """Return boxes by plane; files are read, a list of COCO results with the help of the `reference`.
+
+    Raises
+    ------
+    UserError
+        When something else than `Detections` is there, or a file cannot be read.
+    """
     if isinstance(data, str | os.PathLike):
         from napari_localize.formats import read_annotations
 
@@ -314,9 +357,9 @@ def _where_known(
     return [name for name, _ in kept], [pair for _, pair in kept], notes
 
 
-def _counted(part: Detections, names: tuple[str, ...]) -> Detections:
+def _counted(part: Detections) -> Detections:
     kept = part.states != "rejected"
-    return (part if kept.all() else part[kept]).with_classes(names)
+    return part if kept.all() else part[kept]
 
 
 def _certain(scores: NDArray[np.float32]) -> NDArray[np.float32]:

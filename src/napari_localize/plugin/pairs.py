@@ -46,7 +46,7 @@ class _Place:
 
     def _take(self, event: object = None) -> None:
         boxes, image = self._boxes(), self._image()
-        if boxes is None or image is None or not _fits(boxes, image):
+        if boxes is None or image is None or not fits(boxes, image):
             return
         old, new = transform_of(boxes), transform_of(image, 0 if boxes.ndim < image.ndim else None)
         for name, value in new.items():
@@ -93,7 +93,7 @@ def image_of(boxes: Shapes, layers: Iterable[Layer]) -> Image | None:
         return None
     size = box_layer(boxes).image_info.get("size")
     fitting = size is None or tuple(size) == _plane_size(images[0])
-    return images[0] if fitting and _fits(boxes, images[0]) else None
+    return images[0] if fitting and fits(boxes, images[0]) else None
 
 
 def _own_image(boxes: Shapes, layers: Sequence[Layer]) -> Image | None:
@@ -104,16 +104,16 @@ def _own_image(boxes: Shapes, layers: Sequence[Layer]) -> Image | None:
     if made_for is not None and made_for in images:
         return made_for
     name = str(box_layer(boxes).image_info.get("name", ""))
-    named = [image for image in images if name in _names(image)]
+    named = [image for image in images if name in names_of(image)]
     if not named:
         file = _file_of(boxes)
-        named = [image for image in images if file.name in _names(image)]
+        named = [image for image in images if file.name in names_of(image)]
         # Files of one name in several folders: nothing says which of them the image is.
         alike = {_file_of(layer) for layer in layers if is_box_layer(layer)} | {file}
         folders = {other.parent for other in alike if other.name == file.name} - {PurePath()}
         if len(named) > 1 or len(folders) > 1:
             return None
-    return next((image for image in named if _fits(boxes, image)), None)
+    return next((image for image in named if fits(boxes, image)), None)
 
 
 def _images_in(layers: Iterable[Layer]) -> list[Image]:
@@ -125,7 +125,8 @@ def _file_of(boxes: Shapes) -> PurePath:
     return PurePath(str(info.get("file") or info.get("name", "")))
 
 
-def _fits(boxes: Shapes, image: Image) -> bool:
+def fits(boxes: Shapes, image: Image) -> bool:
+    """Whether a layer of boxes has as many axes as lie on the planes of an image."""
     return bool(image.ndim >= boxes.ndim >= 2 and image.ndim - boxes.ndim <= 1)
 
 
@@ -251,6 +252,7 @@ def channel_axis_of(boxes: BoxLayer, image: Image) -> int | None:
     return differing[0] if differing else None
 
 
-def _names(image: Image) -> set[str]:
+def names_of(image: Image) -> set[str]:
+    """Return what annotation files may call an image: the layer, its file, and that without its ending."""
     path = PurePath(image.source.path or image.name)
     return {image.name, path.name, path.stem}

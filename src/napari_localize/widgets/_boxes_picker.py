@@ -80,7 +80,7 @@ class BoxesPicker(QWidget):
     def _refresh(self, event: Any = None) -> None:
         chosen = self._last
         with QSignalBlocker(self._combo):
-            self._layers = [layer for layer in self._viewer.layers if _can_hold_boxes(layer)]
+            self._layers = [layer for layer in self._viewer.layers if can_hold_boxes(layer)]
             self._combo.clear()
             self._combo.addItems([layer.name for layer in self._layers])
             ours = [at for at, layer in enumerate(self._layers) if layer is chosen or is_box_layer(layer)]
@@ -100,7 +100,8 @@ class BoxesPicker(QWidget):
             self.changed.emit()
 
 
-def _can_hold_boxes(layer: Any) -> bool:
+def can_hold_boxes(layer: Any) -> bool:
+    """Whether a layer is one of boxes or points, or can become one."""
     if isinstance(layer, Points):
         return layer.ndim >= 2 and DOTS not in layer.metadata
     if not isinstance(layer, Shapes) or layer.ndim < 2 or is_area_layer(layer):

@@ -1,0 +1,84 @@
+"""Reports and receipts from the command line; the table has its tests in test_files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_localize.core.annotations import Annotations
+from napari_localize.core.detections import Detections
+from napari_localize.formats import write_annotations
+
+
+@pytest.fixture
+def files(tmp_path):
+    """True and predicted boxes of six images, and the images."""
+    rng = np.random.default_rng(0)
+    true, found = {}, {}
+    (tmp_path / "images").mkdir()
+    for number in range(6):
+        corner = rng.uniform(0, 80, (8, 2)).astype(np.float32)
+        boxes = np.hstack([corner, corner + 10])
+        true[f"{number}.png"] = Detections(boxes, class_names=("cell",))
+        scores, moved = np.linspace(0.2, 0.9, 8), boxes + 1
+        moved[0] += 30
+        found[f"{number}.png"] = Detections(moved, scores=scores, class_names=("cell",), origins=["nuclei@1"] * 8)
+        Image.fromarray(rng.integers(0, 255, (90, 90)).astype(np.uint8)).save(tmp_path / "images" / f"{number}.png")
+    write_annotations(tmp_path / "true.json", Annotations(true))
+    write_annotations(tmp_path / "found.json", Annotations(found))
+    return ["evaluate", "--predictions", tmp_path / "found.json", "--annotations", tmp_path / "true.json"]
+
+
+def test_a_report_and_a_receipt(call, files, tmp_path):
+    page, receipt = tmp_path / "report.html", tmp_path / "receipt.json"
+    more = ["--images", tmp_path / "images", "--report", page, "--receipt", receipt]
+    outcome = call(*files, *more)
+    assert outcome.status == 0
+    assert outcome.out == call(*files).out
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/jpeg") == 6
+    assert "nuclei@1" in text
+    said = json.loads(receipt.read_text(encoding="utf-8"))
+    assert said["model"]["reference"] == "nuclei@1"
+    assert said["command"].endswith("--report report.html")
+    refused = call(*files, *more)
+    assert refused.status == 2
+    assert "exists already" in refused.errors[0]
+    assert call(*files, *more, "--overwrite").status == 0
+
+
+def test_a_threshold_and_a_distance(call, files):
+    plain = call(*files, "--json").json
+    assert "intervals" not in plain
+    strict = call(*files, "--threshold", 0.55, "--json").json
+    assert strict["threshold"] == 0.55
+    assert strict["all"]["recall"] == 0.5
+    assert strict["all"]["AP50"] == plain["all"]["AP50"]
+    low, high = strict["intervals"]["F1"]
+    assert low <= strict["all"]["F1"] <= high
+    near = call(*files, "--distance", 1, "--json").json
+    assert near["distance"] == 1
+    assert near["all"]["recall"] < call(*files, "--distance", 2, "--json").json["all"]["recall"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--threshold", "2"], "between 0 and 1"),
+        (["--pixel-size", "0"], "above 0"),
+        (["--distance", "-3"], "above 0"),
+        (["--images", "nowhere", "--report", "r.html"], "not a folder"),
+        (["--report", "nowhere/r.html"], "does not exist"),
+        (["--report", "r", "--receipt", "r"], "two names"),
+    ],
+)
+def test_a_wrong_call_is_told_and_writes_nothing(call, files, tmp_path, monkeypatch, wrong, words):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    outcome = call(*files, *wrong)
+    assert outcome.status == 2
+    assert words in outcome.errors[0]
+    assert sorted(tmp_path.iterdir()) == before
