@@ -14,7 +14,7 @@ from napari_localize.core.errors import UserError
 from napari_localize.core.points import POINT_SIZE, typical_size
 from napari_localize.evaluation import rows
 from napari_localize.evaluation.average import falling, precision_at_recalls
-from napari_localize.evaluation.counts import Estimate
+from napari_localize.evaluation.estimates import Estimate
 from napari_localize.evaluation.intervals import average_precision_interval, count_intervals
 from napari_localize.evaluation.matches import Matches, confusion, counts, errors, match_planes
 from napari_localize.evaluation.metrics import IOUS, RECALLS, Boxes, paired, precisions, present_classes

@@ -17,7 +17,7 @@ from napari_localize.evaluation.report import BACKGROUND
 from napari_localize.evaluation.style import STYLE
 
 if TYPE_CHECKING:
-    from napari_localize.evaluation.counts import Estimate
+    from napari_localize.evaluation.estimates import Estimate
     from napari_localize.evaluation.report import EvaluationReport
 
 PICTURES = 6

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_localize.evaluation.average import falling, precision_at_recalls
-from napari_localize.evaluation.counts import Estimate
+from napari_localize.evaluation.estimates import Estimate
 from napari_localize.evaluation.gate import FEWEST_PLANES, draws, levels, mean_count_error, pooled_f1
 
 if TYPE_CHECKING:

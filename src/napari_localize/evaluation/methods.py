@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_localize.evaluation.gate import FEWEST_PLANES
 
 if TYPE_CHECKING:
-    from napari_localize.evaluation.counts import Estimate
+    from napari_localize.evaluation.estimates import Estimate
     from napari_localize.evaluation.report import EvaluationReport
 
 COCO = "Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014"

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_localize.core.findings import Finding
-from napari_localize.evaluation.counts import Estimate
+from napari_localize.evaluation.estimates import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 
 from napari_localize.core.findings import KIND_COLORS
-from napari_localize.evaluation.counts import Estimate
+from napari_localize.evaluation.estimates import Estimate
 from napari_localize.evaluation.report import BACKGROUND, EvaluationReport
 
 MOST_CLASSES, MOST_PAIRS, WIDEST_MATRIX = 12, 12, 4
