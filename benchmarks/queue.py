@@ -21,7 +21,6 @@ from napari_localize.core.settings import PredictSettings
 from napari_localize.evaluation.matching import match_boxes
 from napari_localize.evaluation.queue import Candidates, Order, ReviewQueue, compress
 from napari_localize.models.describe import describe_boxes
-from napari_localize.models.exemplars import look
 from napari_localize.models.localizer import load_model
 from napari_localize.models.predict import FLOOR, predict_plane
 from napari_localize.training.bundled import Sample, in_classes, load_samples
@@ -119,7 +118,7 @@ def run(name: str, samples: list[Sample]) -> tuple[list, float]:
         plane = ArrayPlane(sample.image)
         found = predict_plane(model, plane, PredictSettings(threshold=FLOOR))
         found = found[found.scores >= LOWEST * model.card.threshold]
-        table = describe_boxes(lambda *at, plane=plane: look(describing, plane, *at), found)
+        table = describe_boxes(describing, plane, found)
         planes.append((found, in_classes(sample.boxes, model.card.classes), table))
     return planes, model.card.threshold
 

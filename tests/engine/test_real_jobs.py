@@ -207,23 +207,3 @@ def test_objects_that_look_alike_have_numbers_alike_also_on_other_planes(engine)
     disc = np.tile(np.arange(9) % 2, 2)
     assert (disc[distance.argmin(axis=1)] == disc).mean() > 0.9
     assert engine.describe([], [], [], "generalist", device="cpu").result(PATIENCE) == []
-
-
-def test_boxes_are_described_wherever_they_lie_on_a_large_plane():
-    from napari_localize.models.describe import describe_boxes
-    from napari_localize.models.exemplars import look
-    from napari_localize.models.localizer import load_model
-
-    model = load_model("generalist", device="cpu")
-    image = ArrayPlane(np.random.default_rng(0).random((120, 3000)).astype(np.float32))
-    boxes = Detections([[4, 4, 8, 8], [2992, 112, 3000, 120], [1500, 50, 1504, 54]])
-    looks = []
-
-    def looker(diameter: float, center: tuple[float, float]) -> Any:
-        looks.append(look(model, image, diameter, center))
-        return looks[-1]
-
-    table = describe_boxes(looker, boxes)
-    assert len(looks) > 1
-    assert np.isfinite(table).all()
-    assert (np.abs(table).sum(axis=1) > 0).all()

@@ -237,7 +237,7 @@ class Engine:
         device : str
             Where it runs.
         on_event : callable, optional
-            Gets ``progress`` with the number of planes.
+            Gets ``progress`` with the number of planes, also parts of them.
 
         Returns
         -------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ def teach(task: Task) -> Detections:
     seen = []
     for plane, key, center in zip(task.planes, task.arguments["keys"], centers, strict=True):
         place = task.arguments["center"] if center is None else center.tolist()
-        seen.append(_look(model, plane, key, diameter, (float(place[0]), float(place[1]))))
+        seen.append(_look(model, plane, diameter, (float(place[0]), float(place[1])), key=key))
     lessons = [Lesson(look, *pair) for look, pair in zip(seen, taught, strict=True) if len(pair[0]) + len(pair[1])]
     return find_alike(seen[0], lessons)
 
@@ -129,11 +130,13 @@ def describe(task: Task) -> list[NDArray[np.float32]]:
         zip(task.planes, task.arguments["keys"], task.arguments["boxes"], strict=True)
     ):
 
-        def looker(diameter: float, center: tuple[float, float], plane: PlaneSource = plane, key: str = key) -> Look:
-            return _look(model, plane, key, diameter, center)
+        def tell(share: float, index: int = index) -> None:
+            task.emit({"event": "progress", "done": index + share, "total": len(task.planes)})
 
-        tables.append(describe_boxes(looker, boxes, task.should_stop))
-        task.emit({"event": "progress", "done": index + 1, "total": len(task.planes)})
+        looker = partial(_look, key=key)
+        tables.append(
+            describe_boxes(model, plane, boxes, looker=looker, should_stop=task.should_stop, on_progress=tell)
+        )
     return tables
 
 
@@ -163,7 +166,7 @@ def _give_back_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _look(model: Model, plane: PlaneSource, key: str, diameter: float, center: tuple[float, float]) -> Look:
+def _look(model: Model, plane: PlaneSource, diameter: float, center: tuple[float, float], *, key: str) -> Look:
     """Return what is remembered of a plane; it is looked at again for objects of another size, or far away."""
     from napari_localize.models.exemplars import look
 

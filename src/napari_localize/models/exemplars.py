@@ -106,8 +106,23 @@ def diameter_of(examples: Sequence[Detections]) -> float:
     return float(np.median(np.concatenate([boxes.diameters for boxes in examples])))
 
 
+def largest_side(model: Model, diameter: float) -> float:
+    """Return the side of the largest square that is looked at at once, in pixels of the plane."""
+    return math.sqrt(MOST_PIXELS) / _zoom(model, diameter)
+
+
+def _zoom(model: Model, diameter: float) -> float:
+    return float(np.clip(model.card.object_diameter / diameter, *ZOOM_RANGE))
+
+
 @torch.inference_mode()
-def look(model: Model, plane: PlaneSource, diameter: float, center: tuple[float, float]) -> Look:
+def look(
+    model: Model,
+    plane: PlaneSource,
+    diameter: float,
+    center: tuple[float, float],
+    window: Rectangle | None = None,
+) -> Look:
     """Run the network once over a plane, or the part around a place that can be remembered.
 
     Parameters
@@ -120,10 +135,13 @@ def look(model: Model, plane: PlaneSource, diameter: float, center: tuple[float,
         Object diameter, in pixels of the plane.
     center : (x, y)
         Where the examples are, in pixels of the plane.
+    window : Rectangle, optional
+        The part to look at, instead of the largest one around the place.
     """
-    zoom = float(np.clip(model.card.object_diameter / diameter, *ZOOM_RANGE))
+    zoom = _zoom(model, diameter)
     height, width, _ = plane.shape
-    window = _window(height, width, math.sqrt(MOST_PIXELS) / zoom, center)
+    if window is None:
+        window = _window(height, width, largest_side(model, diameter), center)
     y0, y1, x0, x1 = window
     seen = find_intensity_map(plane)(plane.read(y0, y1, x0, x1))
     pixels = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1)[None]
@@ -141,7 +159,7 @@ def look(model: Model, plane: PlaneSource, diameter: float, center: tuple[float,
     rows, columns = math.ceil(size[0] / STRIDE), math.ceil(size[1] / STRIDE)
     features = features[:, :rows, :columns]
     mean, spread = features.mean(dim=(1, 2)), features.std(dim=(1, 2)).clamp(min=1e-3)
-    features = (features - mean[:, None, None]) / spread[:, None, None]
+    features.sub_(mean[:, None, None]).div_(spread[:, None, None])  # in place: they are hundreds of megabytes
     boxes = cell_boxes(distances)[0, :rows, :columns].cpu() / zoom + torch.tensor([x0, y0, x0, y0])
     objectness = (logits.sigmoid().amax(dim=1)[0] ** 0.4 * quality[0, 0].sigmoid() ** 0.6)[:rows, :columns].cpu()
     return Look(window, zoom, features, mean, spread, boxes, objectness, diameter)
