@@ -95,6 +95,10 @@ def test_empty_states_say_what_to_do(viewer, gallery):
 
 
 def test_judging_by_key_is_one_step_and_goes_on(filled):
+    filled.view.clearSelection()
+    press(filled, Qt.Key.Key_Q)
+    assert "Select boxes first" in filled.status.text()
+    assert filled.boxes.undo_text is None
     ids = filled.model.ids.tolist()
     filled.view.select_rows([0, 1, 2])
     press(filled, Qt.Key.Key_Q)
@@ -116,15 +120,13 @@ def test_judging_by_key_is_one_step_and_goes_on(filled):
     assert states(filled, ids[:3]) == ["accepted"] * 3
     press(filled, Qt.Key.Key_R)
     assert filled.model.ids.tolist() == ids[3:]
-
-
-def test_at_the_end_those_passed_over_come(filled):
-    filled.view.select_rows([7])
+    # At the end those come that were passed over
+    filled.view.select_rows([4])
     press(filled, Qt.Key.Key_W)
     assert filled.view.selected_rows() == [0]
 
 
-def test_keys_and_mouse_select(filled, qtbot):
+def test_keys_and_mouse_select_and_digits_give_a_class(filled, qtbot):
     view = filled.view
     view.setFocus()
     view.select_rows([0])
@@ -144,8 +146,6 @@ def test_keys_and_mouse_select(filled, qtbot):
     qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, CTRL, middle(1))
     assert view.selected_rows() == [0, 2]
 
-
-def test_shift_and_a_digit_give_a_class(filled):
     key = int(filled.model.ids[2])
     filled.view.select_rows([2])
     press(filled, Qt.Key.Key_2, SHIFT)
@@ -196,7 +196,7 @@ def test_orders_and_filters(filled, viewer):
     assert "0 guesses</b> of 1 box" in filled.counts.text()
 
 
-def test_judged_ones_may_go_at_once(filled):
+def test_judged_ones_go_at_once_or_stay_grey(filled):
     ids = filled.model.ids.tolist()
     press(filled, Qt.Key.Key_H)
     filled.view.select_rows([1])
@@ -209,12 +209,22 @@ def test_judged_ones_may_go_at_once(filled):
     assert ids[2] in filled.model.ids
     press(filled, Qt.Key.Key_H)
 
-
-def test_without_a_selection_a_hint_is_given(filled):
-    filled.view.clearSelection()
-    press(filled, Qt.Key.Key_Q)
-    assert "Select boxes first" in filled.status.text()
-    assert filled.boxes.undo_text is None
+    # Also one that was drawn, of which nothing is left
+    boxes = filled.boxes
+    boxes.layer.add_rectangles(np.array([[[0, 5, 5], [0, 5, 20], [0, 20, 20], [0, 20, 5.0]]]))
+    boxes.reconcile()
+    filled.filter.set_states(["guesses", "corrected"])
+    filled.refresh()
+    row = next(at for at in range(filled.model.rowCount()) if filled.model.box(at).score is None)
+    key, count = filled.model.key(row), filled.model.rowCount()
+    filled.view.select_rows([row])
+    press(filled, Qt.Key.Key_W)
+    assert boxes.get(key) is None
+    assert filled.model.rowCount() == count
+    assert filled.model.is_judged(row)
+    press(filled, Qt.Key.Key_Z, CTRL)
+    assert boxes.get(key).state == "added"
+    assert not filled.model.is_judged(row)
 
 
 def test_selections_follow_each_other(filled, viewer, qtbot):
@@ -271,24 +281,6 @@ def test_boxes_come_and_go_without_losing_the_place(filled, viewer):
     viewer.layers.remove(boxes.layer)
     assert filled.model.rowCount() == 0
     assert "Run a model" in filled.empty.text()
-
-
-def test_a_drawn_box_that_is_rejected_stays_grey(filled):
-    boxes = filled.boxes
-    boxes.layer.add_rectangles(np.array([[[0, 5, 5], [0, 5, 20], [0, 20, 20], [0, 20, 5.0]]]))
-    boxes.reconcile()
-    filled.filter.set_states(["guesses", "corrected"])
-    filled.refresh()
-    row = next(at for at in range(filled.model.rowCount()) if filled.model.box(at).score is None)
-    key, count = filled.model.key(row), filled.model.rowCount()
-    filled.view.select_rows([row])
-    press(filled, Qt.Key.Key_W)
-    assert boxes.get(key) is None
-    assert filled.model.rowCount() == count
-    assert filled.model.is_judged(row)
-    press(filled, Qt.Key.Key_Z, CTRL)
-    assert boxes.get(key).state == "added"
-    assert not filled.model.is_judged(row)
 
 
 def test_crops_look_like_the_layer(filled, viewer, qtbot):
@@ -374,14 +366,25 @@ def nuclei(viewer, gallery):
     shared_engine().release()
 
 
-def test_those_alike_come_first(nuclei, finish):
+def test_those_alike_come_first_unless_it_is_cancelled(nuclei, finish):
     """The real model tells background from nuclei."""
     gallery, background = nuclei
+    gallery.filter.order.setCurrentText(arrange.UNSURE_FIRST)
+    ids = gallery.model.ids.tolist()
+    gallery.view.select_rows([0])
+    press(gallery, Qt.Key.Key_L)
+    assert gallery.filter.order.currentText() == ALIKE
+    assert gallery.cancel_button.isEnabled()
+    gallery.cancel_button.click()
+    finish(gallery)
+    assert gallery.model.ids.tolist() == ids
+    assert gallery.filter.order.currentText() == arrange.UNSURE_FIRST
+    assert "Cancelled" in gallery.status.text()
+
     gallery.boxes.select([background[0]])
     assert gallery._selected_ids() == [background[0]]
     press(gallery, Qt.Key.Key_L)
     assert gallery.busy
-    assert gallery.cancel_button.isEnabled()
     finish(gallery)
     first = gallery.model.ids[:15].tolist()
     assert first[0] == background[0]
@@ -392,17 +395,6 @@ def test_those_alike_come_first(nuclei, finish):
     gallery.filter.order.setCurrentText(STRANGE)
     assert not gallery.busy
     assert gallery.model.rowCount() == 53
-
-
-def test_cancelling_leaves_the_order(nuclei, finish):
-    gallery, _ = nuclei
-    ids = gallery.model.ids.tolist()
-    gallery.view.select_rows([0])
-    press(gallery, Qt.Key.Key_L)
-    gallery.cancel_button.click()
-    finish(gallery)
-    assert gallery.model.ids.tolist() == ids
-    assert "Cancelled" in gallery.status.text()
 
 
 def test_likeness_needs_a_box_and_an_image(filled, viewer):

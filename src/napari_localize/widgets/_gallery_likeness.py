@@ -13,7 +13,7 @@ from napari_localize.core.boxes import BoxRows
 from napari_localize.core.errors import UserError
 from napari_localize.engine.client import shared_engine
 from napari_localize.plugin.teaching import MODEL
-from napari_localize.widgets._gallery_filter import ALIKE
+from napari_localize.widgets._gallery_filter import ALIKE, STRANGE
 from napari_localize.widgets._memory import preference
 from napari_localize.widgets._parts import number, say
 
@@ -40,6 +40,7 @@ class GalleryLikeness:
     _described: Described
     _examples: list[int]
     _jobs: JobRunner
+    _order: str
     _question: Question | None
     _viewer: Any
     _here: Any
@@ -65,8 +66,7 @@ class GalleryLikeness:
         self._examples = self._selected_ids()
         if order == ALIKE and not self._examples:
             say(self.status, "Select one or more boxes; then those that look like them come first.")
-            self.filter.set_order(SURE_FIRST)
-            self.refresh()
+            self._fall_back()
             return
         rows = self.filter.wanted(self._here(boxes)).rows(boxes.table)
         examples = (boxes.get(key) for key in self._examples)
@@ -75,8 +75,7 @@ class GalleryLikeness:
             question = self._described.question(boxes, self._viewer.layers, planes)
         except UserError as error:
             say(self.status, escape(str(error)))
-            self.filter.set_order(SURE_FIRST)
-            self.refresh()
+            self._fall_back()
             return
         if not question.planes:
             self._put_by_look(boxes)
@@ -144,9 +143,14 @@ class GalleryLikeness:
             self._put_by_look(boxes)
 
     def _on_failed(self, text: str) -> None:
-        self.filter.set_order(SURE_FIRST)
-        self.refresh()
+        self._fall_back()
         say(self.status, escape(text))
 
+    def _fall_back(self) -> None:
+        """Put the boxes into the order before, or, if that needs a look, into one that needs none."""
+        self.filter.set_order(SURE_FIRST if self._order in (ALIKE, STRANGE) else self._order)
+        self.refresh()
+
     def _on_cancelled(self) -> None:
+        self.filter.set_order(self._order)
         say(self.status, "Cancelled; the order is as it was.")

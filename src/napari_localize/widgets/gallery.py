@@ -50,6 +50,7 @@ class GalleryWidget(GalleryActions, GalleryLikeness, GallerySelection, Dock):
         self._described = Described()
         self._question: Question | None = None
         self._examples: list[int] = []
+        self._order = SURE_FIRST
         self._jobs = JobRunner(self)
         self.crops = Crops()
         self.picker = BoxesPicker(self._viewer)
@@ -281,6 +282,7 @@ class GalleryWidget(GalleryActions, GalleryLikeness, GallerySelection, Dock):
             self._put(boxes, lambda rows: arrange(rows, order, list(boxes.classes)))
 
     def _put(self, boxes: BoxLayer, ordering: Any) -> None:
+        self._order = self.filter.order.currentText()
         rows = self.filter.wanted(self._here(boxes)).rows(boxes.table)
         chosen, current = self._selected_ids(), self._current_id()
         self.model.set_boxes(boxes.table, rows[ordering(rows)])
