@@ -76,7 +76,6 @@ def take_pictures(seconds: int, home: str) -> None:
     viewer.reset_view()
     picture(viewer, "retrain")
     take_models_picture(viewer, loop)
-    viewer.window.remove_dock_widget(loop)
     take_project_picture(viewer, Path(home))
     viewer.close()
 
@@ -94,6 +93,7 @@ def take_models_picture(viewer: Any, loop: Any) -> None:
     loop.retrain.train()
     wait(lambda: not loop.retrain.busy, "the second model")
     loop.retrain.comparison.keep.emit("mitosis")
+    viewer.window.remove_dock_widget(loop)
     describe_model("mitosis@2", "Nuclei and mitoses of the growth experiment, 20x.")
     _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Models")
     dock.parent().raise_()

@@ -19,6 +19,7 @@ from napari_localize.core.known import KnownArea
 from napari_localize.core.settings import TrainSettings
 from napari_localize.models.card import Ancestor, ModelCard
 from napari_localize.models.digest import weights_digest
+from napari_localize.models.history import lineage
 from napari_localize.models.localizer import Model
 from napari_localize.training.crops import TrainingPlane
 from napari_localize.training.optimise import Recipe
@@ -99,11 +100,9 @@ def corrections(annotations: Sequence[Detections], known: Sequence[KnownArea]) -
 def ancestors_of(base: Model) -> list[Ancestor]:
     """Return the chain of models that a model trained from `base` goes back to, its parent first."""
     card = base.card
-    parent = Ancestor(
-        reference=card.reference, created=card.created, sha256=weights_digest(base.path) if base.path else ""
-    )
-    earlier = card.ancestors or ([Ancestor(reference=card.parent)] if card.parent else [])
-    return [parent, *earlier][:MOST_ANCESTORS]
+    digest = weights_digest(base.path) if base.path else ""
+    parent = Ancestor(reference=card.reference, created=card.created[:40], sha256=digest)
+    return [parent, *lineage(card)][:MOST_ANCESTORS]
 
 
 def versions() -> dict[str, str]:
