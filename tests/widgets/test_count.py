@@ -213,8 +213,8 @@ def test_a_whole_project_is_counted_and_the_command_line_says_the_same(viewer, w
     assert "Project plate" in widget.scope.currentText()
     assert len(widget._planes) == 12
     assert widget.sample.amount.value() == 12
-    lot = widget._counted.lot.drawn(6, list(widget._planes))
-    widget._counted.keep_lot(lot)
+    lot = widget.counted.lot.drawn(6, list(widget._planes))
+    widget.counted.keep_lot(lot)
     with project.edit("judge") as edit:
         for place in lot.places:
             (plane,) = project.planes(project.image(place[0]))
