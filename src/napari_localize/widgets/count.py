@@ -215,6 +215,9 @@ class CountWidget(Dock):
         fits = layer is not None and is_box_layer(layer)
         self.counted = CountedLayer(self._viewer, layer) if fits else None
         self._watch([box_layer(layer)] if fits else [])
+        if fits:
+            # What is shown is counted, unless the model's card tells more.
+            self.result.begin_at(box_layer(layer).filter[0])
         self.recount()
 
     def _read(self, counted: Counted) -> None:
