@@ -76,6 +76,8 @@ def take_pictures(seconds: int, home: str) -> None:
     viewer.reset_view()
     picture(viewer, "retrain")
     take_models_picture(viewer, loop)
+    viewer.window.remove_dock_widget(loop)
+    take_count_picture(viewer)
     take_project_picture(viewer, Path(home))
     viewer.close()
 
@@ -141,6 +143,36 @@ def take_gallery_picture(viewer: Any, loop: Any) -> None:
         dock.undo()
     viewer.window.remove_dock_widget(dock)
     loop.parent().show()
+
+
+def take_count_picture(viewer: Any) -> None:
+    """Count a stack of parts of the nuclei sample, some of which were drawn by lot and reviewed."""
+    from napari_localize.plugin.boxes import box_layer
+    from napari_localize.plugin.demo import wait
+
+    pixels = np.asarray(next(layer for layer in viewer.layers if layer.name.startswith("nuclei")).data)
+    viewer.layers.clear()
+    parts = [pixels[y : y + 128, x : x + 128] for y in range(0, 385, 64) for x in range(0, 385, 64)]
+    image = viewer.add_image(np.stack(parts), name="stack", contrast_limits=(0, 120))
+    _, localize = viewer.window.add_plugin_dock_widget("napari-localize", "Localize")
+    localize.image.choose(image)
+    localize.model.choose(MODEL)
+    localize.scope.all.setChecked(True)
+    localize.run()
+    wait(lambda: not localize.busy, "the boxes of the stack")
+    viewer.window.remove_dock_widget(localize)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Count")
+    boxes = box_layer(viewer.layers.selection.active)
+    dock.sample.amount.setValue(14)
+    dock.sample.draw_button.click()
+    for image_index in [index for _, index in dock.counted.lot.places][:12]:
+        found = boxes.detections(image_index)
+        boxes.reject(found.ids[found.scores < 0.6].tolist())
+        boxes.finish(image_index)
+    dock.go_on()
+    viewer.reset_view()
+    picture(viewer, "count")
+    viewer.window.remove_dock_widget(dock)
 
 
 def take_project_picture(viewer: Any, home: Path) -> None:

@@ -12,12 +12,13 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, Q
 from napari_localize.plugin.areas import tints_of
 from napari_localize.plugin.keeping import keeper_of
 from napari_localize.plugin.window import windows_of
+from napari_localize.widgets.count import CountWidget
 from napari_localize.widgets.localize import LocalizeWidget
 from napari_localize.widgets.models import ModelsWidget
 from napari_localize.widgets.retrain import RetrainWidget
 from napari_localize.widgets.review import ReviewWidget
 
-DOCKS = [LocalizeWidget, ReviewWidget, RetrainWidget, ModelsWidget]
+DOCKS = [LocalizeWidget, ReviewWidget, RetrainWidget, ModelsWidget, CountWidget]
 
 
 def test_no_dock_imports_torch():
