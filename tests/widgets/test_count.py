@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QMessageBox
@@ -245,3 +246,27 @@ def test_a_whole_project_is_counted_and_the_command_line_says_the_same(viewer, w
     assert main(["count", str(project.path), "--threshold", "0.55"]) == 0
     assert widget.report.sentence in capsys.readouterr().out
     assert layer_of(viewer, project.images()[0]) is None
+
+
+def test_planes_of_a_project_are_opened_one_after_the_other_and_stay_counted(viewer, widget, finish, tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(7):
+        tifffile.imwrite(tmp_path / f"well{number}.tif", rng.integers(0, 255, (90, 72), np.uint8))
+    project = open_project(tmp_path / "plate", create=True)
+    project.add_images([tmp_path])
+    for plane in project.planes():
+        project.propose(plane, found_on(rng), "nuclei@1")
+    switch_to(viewer, project)
+    widget.scope.setCurrentIndex(1)
+    finish(widget)
+    widget.sample.amount.setValue(6)
+    widget.sample.draw_button.click()
+    for number, (image, plane) in enumerate(widget._lot.places):
+        (entry,) = [one for one in project.images() if one.id == image]
+        judge(box_layer(layer_of(viewer, entry)), plane)
+        widget.go_on()
+        assert widget.report.reviewed == number + 1
+    assert len(project.images()) == 7
+    assert "All 6 planes" in widget.sample.state.text()
+    total = widget.report.classes.loc["all"]
+    assert total["low"] < 7 * 13 < total["high"]

@@ -91,7 +91,7 @@ class CountWidget(Dock):
         self._later.timeout.connect(self.recount)
         self.boxes = BoxesPicker(self._viewer)
         self._build()
-        self.boxes.changed.connect(self._choose)
+        self.boxes.changed.connect(self._on_boxes)
         self.scope.currentIndexChanged.connect(self._choose)
         self.sample.draw.connect(self._draw)
         self.sample.go_on.connect(self.go_on)
@@ -185,6 +185,12 @@ class CountWidget(Dock):
         else:
             self._show_scopes()
 
+    def _on_boxes(self) -> None:
+        """Count another layer; a project is the same, whichever of its images is open."""
+        project = self._keeper.project or self._keeper.unnamed
+        if not (isinstance(self.counted, CountedProject) and self.counted.project is project):
+            self._choose()
+
     def _watch_open(self) -> None:
         self._watch([box_layer(layer) for layer in self._viewer.layers if is_box_layer(layer)])
 
@@ -265,7 +271,9 @@ class CountWidget(Dock):
         if counted is not None:
             try:
                 self._lot = counted.lot
-                self._planes = self._marked({**self._stored, **self._now_open(counted)})
+                # This may read images anew that were closed.
+                opened = self._now_open(counted)
+                self._planes = self._marked({**self._stored, **opened})
             except UserError as error:
                 say(self.status, escape(str(error)))
                 self._body.hide()
