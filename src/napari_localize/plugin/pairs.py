@@ -164,8 +164,8 @@ class Judged:
         Its pixels.
     approved : Detections
         What a person has accepted, changed or made, also outside of the known area.
-    rejected : int
-        How many proposals were rejected in the known area.
+    refused : Detections
+        Proposals that were rejected, also outside of the known area: what a model must not find there.
     known : KnownArea
         Where the boxes count: the areas that the person has finished, or else the whole plane; without those that
         are to be ignored.
@@ -176,7 +176,7 @@ class Judged:
     name: str
     source: PlaneSource
     approved: Detections
-    rejected: int
+    refused: Detections
     known: KnownArea
     finished: bool
 
@@ -184,6 +184,16 @@ class Judged:
     def reviewed(self) -> bool:
         """Whether the plane or a part of it is finished."""
         return self.finished or self.known.reviewed is not None
+
+    @property
+    def rejected(self) -> int:
+        """How many proposals were rejected in the known area."""
+        return int(self.known.holds(self.refused.boxes).sum())
+
+    @property
+    def judgements(self) -> Detections:
+        """All that a model learns from: what is right and what is wrong."""
+        return Detections.concatenate([self.approved, self.refused]) if len(self.refused) else self.approved
 
     @property
     def counted(self) -> Detections:
@@ -218,12 +228,12 @@ def _judged(layers: list[Layer]) -> Iterator[tuple[object, Judged]]:
         for index in sorted({*approved, *boxes.finished, *reviewed} & set(planes)):
             here, finished = areas.get(index, ()), index in boxes.finished
             known = KnownArea.of(here, finished or index not in reviewed) or EVERYWHERE
-            wrong = rejected.get(index)
+            none = Detections.empty(tuple(boxes.classes))
             plane = Judged(
                 name=plane_name(image.name, planes[index].position),
                 source=planes[index].source,
-                approved=approved.get(index, Detections.empty(tuple(boxes.classes))),
-                rejected=0 if wrong is None else int(known.holds(wrong.boxes).sum()),
+                approved=approved.get(index, none),
+                refused=rejected.get(index, none),
                 known=known,
                 finished=finished,
             )
