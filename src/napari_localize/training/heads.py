@@ -15,7 +15,7 @@ from napari_localize.training.optimise import HEAD, Optimisation
 CACHED_BATCHES = 8
 """Batches of crops whose features are kept."""
 
-STEPS_PER_STEP = 8
+STEPS_PER_STEP = 12
 """Steps of the last layers that take about as long as one of the whole network."""
 
 LEARNING_RATE = 0.01

@@ -245,7 +245,7 @@ class Learning:
 
     def _ap50(self, weights: Weights) -> float | None:
         """AP50 of weights on the validation planes, None if it is stopped."""
-        network = HeatmapNetwork(self._model.network.config)
+        network = copy.deepcopy(self._model.network)
         network.load_state_dict(dict(weights))
         now = Model(network, self._model.card, "cpu")
         now.move_to(self._model.device)
