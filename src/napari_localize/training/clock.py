@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 CHECKS = 6
 """How often a training is validated."""
 
-CHECK_SECONDS = 30.0
-"""A training of many seconds is validated once in so many."""
+CHECK_SECONDS, CHECK_STEPS = 30.0, 100
+"""A training of many seconds, or steps, is validated once in so many."""
 
 VALIDATION_TIME = 0.15
 """Part of a training that goes into its validation, if there is a limit of time."""
@@ -40,8 +40,8 @@ class Clock:
     def start(self) -> None:
         """Begin to count."""
         self._began = time.monotonic()
-        if self.steps is None:
-            self._every = 1 / max(CHECKS, self.limit / CHECK_SECONDS)
+        wanted = self.limit / CHECK_SECONDS if self.steps is None else self.steps / CHECK_STEPS
+        self._every = 1 / max(CHECKS, wanted)
         self._next = self._every
 
     @property

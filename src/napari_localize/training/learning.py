@@ -76,6 +76,7 @@ class Learning:
     steps: int = 0
     head_steps: int = 0
     share: float = 1.0
+    _base_is_best: bool = False
 
     def run(
         self, classes: tuple[str, ...], train: list[TrainingPlane], validation: list[TrainingPlane]
@@ -171,6 +172,7 @@ class Learning:
             if self._base_answers(model):
                 # The base is the first candidate, so that a training that only does harm changes nothing.
                 self._validate(training.average.state_dict())
+                self._base_is_best = self.best is not None
             clock.start()
             self._heads_first(training, recipe, clock)
             while clock.fraction < 1 and not stopped and not self.should_stop():
@@ -215,13 +217,13 @@ class Learning:
 
     def _mix(self) -> None:
         """Go back towards the base as far as that costs nothing on the validation planes."""
-        tuned = self.best
-        if tuned is None or self.should_stop():
+        if self.best is None or self.best_ap50 < 0:
             return
-        if self.best_ap50 < 0:
+        if self._base_is_best:
+            self.share = 0.0
+            self.tell({"event": "message", "text": "Nothing that was learnt was better than the base, which stays."})
             return
-        weights, self.share, _ = mix_with_base(self._start, tuned, self.best_ap50, self._ap50)
-        self.best = weights
+        self.best, self.share, _ = mix_with_base(self._start, self.best, self.best_ap50, self._ap50)
         if self.share < 1:
             text = (
                 f"The new model is mixed of {self.share:.0%} of what was learnt and {1 - self.share:.0%} of the base."
@@ -239,7 +241,7 @@ class Learning:
         """AP50 of the weights as they are now, None if it is stopped; they are kept if they are the best so far."""
         ap50 = self._ap50(weights)
         if ap50 is not None and ap50 >= self.best_ap50:
-            self.best_ap50 = ap50
+            self.best_ap50, self._base_is_best = ap50, False
             self.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
         return ap50
 

@@ -103,6 +103,12 @@ class Optimisation:
         # Only half precision with its short exponent needs scaled losses.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._worker = ThreadPoolExecutor(1, "batches")
+        if device.type == "cpu":
+            # The thread that makes batches must not contend with the one that learns for all the cores. PyTorch
+            # keeps the number for each thread, and the last one that was given for threads to come.
+            threads = torch.get_num_threads()
+            self._worker.submit(_use_one_thread).result()
+            torch.set_num_threads(threads)
         self._ahead: list[Future[Batch]] = []
         self._requested = 0
 
@@ -196,6 +202,11 @@ class Optimisation:
             kept.lerp_(current, 1 - decay)
         for kept, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
             kept.copy_(current)
+
+
+def _use_one_thread() -> None:
+    torch.get_num_threads()  # a thread that has not asked yet takes the common number at its first operation
+    torch.set_num_threads(1)
 
 
 def _one_cycle(fraction: float, warmup: float) -> float:

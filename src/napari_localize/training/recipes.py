@@ -177,6 +177,8 @@ def _rare(planes: Sequence[TrainingPlane], classes: int) -> bool:
 
 def _varied(crops: CropRecipe, strength: float) -> CropRecipe:
     """Return a recipe with sizes and light varied more, or less."""
+    if strength == 1:
+        return crops
     middle = math.sqrt(crops.diameters[0] * crops.diameters[1])
     reach = (crops.diameters[1] / middle) ** strength
     return replace(
