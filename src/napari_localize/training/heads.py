@@ -44,9 +44,14 @@ class HeadFirst:
         self.steps = 0
 
     @property
+    def looked(self) -> int:
+        """Of how many batches the features are computed."""
+        return len(self._features)
+
+    @property
     def ready(self) -> bool:
         """Whether all features are computed."""
-        return len(self._features) == CACHED_BATCHES
+        return self.looked == CACHED_BATCHES
 
     def look(self) -> None:
         """Compute the features of one more batch."""

@@ -174,8 +174,9 @@ class Learning:
                 self._validate(training.average.state_dict())
                 self._base_is_best = self.best is not None
             clock.start()
-            self._heads_first(training, recipe, clock)
-            while clock.fraction < 1 and not stopped and not self.should_stop():
+            self._heads_first(training, recipe, clock, epoch)
+            # One step at least, however much of the time the heads took.
+            while (clock.fraction < 1 or not training.steps) and not stopped and not self.should_stop():
                 loss = training.step(clock.fraction)
                 clock.step()
                 point = {"event": "curve", "step": training.steps, "seconds": clock.seconds, "train_loss": loss}
@@ -197,21 +198,21 @@ class Learning:
             self.tell({"event": "message", "text": patience.text})
         return clock.fraction < 1 and not stopped
 
-    def _heads_first(self, training: Optimisation, recipe: Recipe, clock: Clock) -> None:
+    def _heads_first(self, training: Optimisation, recipe: Recipe, clock: Clock, epoch: int) -> None:
         """Let the last layers learn alone for the first part of the training."""
         if not recipe.head_first:
             return
         heads = HeadFirst(training)
-        while not heads.ready and not self.should_stop():
+        while not heads.ready and clock.fraction < recipe.head_first / 2 and not self.should_stop():
             heads.look()
             clock.step(LOOK_COST)
         began = clock.fraction
-        while clock.fraction < recipe.head_first and not self.should_stop():
-            loss = heads.step((clock.fraction - began) / max(recipe.head_first - began, 1e-6))
+        while heads.looked and clock.fraction < recipe.head_first and not self.should_stop():
+            heads.step((clock.fraction - began) / max(recipe.head_first - began, 1e-6))
             clock.step(1 / STEPS_PER_STEP)
             if heads.steps % STEPS_PER_STEP == 0:
-                done, total = clock.done(1)
-                self.tell({"event": "progress", "done": done, "total": total, "loss": loss})
+                done, total = clock.done(epoch)
+                self.tell({"event": "progress", "done": done, "total": total})
         heads.finish()
         self.head_steps = heads.steps
 
