@@ -33,7 +33,7 @@ _PARTS = (
     ),
     _Part(
         "norm",
-        "Statistics",
+        "Norm",
         "Whether brightness statistics inside the network stay as in the base, or follow the new images.",
         {f"{name}": name for name in NORMS},
     ),
@@ -45,13 +45,13 @@ _PARTS = (
     ),
     _Part(
         "augmentation",
-        "Variation",
+        "Vary",
         "How much size, light, noise and sharpness of the images are varied while it learns.",
         {name: name for name in STRENGTHS},
     ),
     _Part(
         "invert",
-        "Negatives",
+        "Invert",
         "Show it negatives, too: for objects that are bright in some images and dark in others.",
         _YES_NO,
     ),
