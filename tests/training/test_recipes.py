@@ -11,8 +11,6 @@ from napari_localize.core.recipe import RecipeChoices
 from napari_localize.training.crops import TrainingPlane
 from napari_localize.training.recipes import FINE_TUNE, LONG, SCRATCH, choose_recipe
 
-CPU = torch.device("cpu")
-
 
 def plane(labels=(0, 0, 0), side=400, diameter=40.0, value=0, object_value=200, colour=False):
     """A plane with a row of square objects."""
@@ -27,22 +25,14 @@ def plane(labels=(0, 0, 0), side=400, diameter=40.0, value=0, object_value=200, 
     return TrainingPlane(pixels, torch.tensor(boxes, dtype=torch.float32), torch.tensor(labels), diameter)
 
 
-def choose(planes, classes=1, known=1, seconds=60.0, start=FINE_TUNE, based=True, **choices):
-    return choose_recipe(planes, classes, known, CPU, seconds, start, based=based, choices=RecipeChoices(**choices))
+def choose(planes, seconds=60.0, start=FINE_TUNE, based=True, **choices):
+    return choose_recipe(planes, seconds, start, based=based, choices=RecipeChoices(**choices))
 
 
 def test_crops_are_as_large_as_the_images_fill():
     small, large = choose([plane(side=200)]).recipe, choose([plane(side=2000)]).recipe
     assert small.crops.side < large.crops.side == FINE_TUNE.crops.side
     assert f"crops of {small.crops.side} pixels" in choose([plane(side=200)]).text
-
-
-def test_where_a_class_is_rare_its_objects_are_looked_for_and_copied():
-    common, rare = choose([plane([0, 0, 0, 1, 1])], 2, 2), choose([plane([0] * 20 + [1])], 2, 2)
-    assert common.recipe.crops.paste == common.recipe.crops.balance == 0
-    assert rare.recipe.crops.paste > 0
-    assert rare.recipe.crops.balance > 0
-    assert "as a class is rare" in rare.text
 
 
 def test_negatives_are_shown_where_grey_objects_are_both_bright_and_dark():
@@ -60,7 +50,7 @@ def test_only_long_trainings_stop_early():
 
 
 def test_without_a_base_there_is_nothing_to_keep():
-    chosen = choose([plane()], known=0, start=SCRATCH, based=False, head_first=0.5, norm="frozen", average=True)
+    chosen = choose([plane()], start=SCRATCH, based=False, head_first=0.5, norm="frozen", average=True)
     assert chosen.recipe.head_first == 0
     assert not chosen.recipe.freeze_norm
     assert not chosen.recipe.average

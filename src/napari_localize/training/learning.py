@@ -89,7 +89,7 @@ class Learning:
             When it was stopped before the first step.
         """
         model = self._new_model(classes)
-        recipe = self._choose_recipe(model, train)
+        recipe = self._choose_recipe(train)
         model.card.diameter_range = recipe.crops.diameters
         self._validated = _spread(validation, VALIDATION_PARTS)
         self._model = model
@@ -112,14 +112,9 @@ class Learning:
             "share_of_base": round(1 - self.share, 2),
         }
 
-    def _choose_recipe(self, model: Model, train: list[TrainingPlane]) -> Recipe:
-        classes = model.card.classes
-        known = set(classes) if self._base_answers(model) else set(self.base.card.classes if self.base else ())
+    def _choose_recipe(self, train: list[TrainingPlane]) -> Recipe:
         chosen = choose_recipe(
             train,
-            len(classes),
-            len(known & set(classes)),
-            model.device,
             None if self.settings.epochs else self.settings.seconds or DEFAULT_SECONDS,
             SCRATCH if self.base is None else FINE_TUNE,
             based=self.base is not None,

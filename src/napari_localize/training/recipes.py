@@ -1,11 +1,10 @@
-"""How a model learns, chosen from what there is to learn, what it starts from, and where it computes."""
+"""How a model learns, chosen from what there is to learn, what it starts from, and how long it may take."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,28 +12,19 @@ from napari_localize.core.recipe import CROP_SIDES, RecipeChoices
 from napari_localize.training.crops import CropRecipe, TrainingPlane
 from napari_localize.training.optimise import Recipe
 
-if TYPE_CHECKING:
-    import torch
-
 SCRATCH = Recipe()
 FINE_TUNE = Recipe(
     averaging=0.95,
     head_factor=5.0,
-    crops=CropRecipe(diameters=(16.0, 50.0), invert=0.0, grey=0.05),
+    crops=CropRecipe(diameters=(22.0, 52.0), invert=0.0, grey=0.05),
 )
 
 SMALLEST_SIDE = 128
 """Crops are not made smaller than this, however small the images are."""
 
-FEW_BOXES = 300
-"""With fewer boxes than this each one is seen so often that more is varied."""
-
-RARE = 10
-"""A class with fewer than one in so many of the boxes is rare: it is looked for more often, and copied."""
-
-HEAD_FIRST = 0.2
-PASTE = 0.5
 BALANCE = 0.5
+"""Where objects are copied, those of rare classes are taken more often, see `CropRecipe`."""
+
 INVERT = 0.15
 
 LONG = 180.0
@@ -55,9 +45,6 @@ class Chosen:
 
 def choose_recipe(
     planes: Sequence[TrainingPlane],
-    classes: int,
-    known_classes: int,
-    device: torch.device,
     seconds: float | None,
     start: Recipe,
     *,
@@ -70,10 +57,6 @@ def choose_recipe(
     ----------
     planes : sequence of TrainingPlane
         What it learns from.
-    classes, known_classes : int
-        How many there are, and how many of these the base knows.
-    device : torch.device
-        Where it computes.
     seconds : float or None
         How long it may take; None when it learns for a number of epochs.
     start : Recipe
@@ -86,20 +69,11 @@ def choose_recipe(
     choices = choices or RecipeChoices()
     said: list[str] = []
     boxes = sum(len(plane.boxes) for plane in planes)
-    new = classes - known_classes
-
-    def part(name: str, automatic: float, why: str = "") -> float:
-        chosen = getattr(choices, name)
-        if chosen is not None:
-            return float(chosen)
-        if why and automatic:
-            reasons[name] = why
-        return automatic
-
-    reasons: dict[str, str] = {}
-    head_first = part("head_first", HEAD_FIRST if based and new else 0.0, "as classes are new") if based else 0.0
+    # Heads that learn alone first did harm where it was measured, and copies of objects have not been shown to help:
+    # both only when a person asks for them.
+    head_first = (choices.head_first or 0.0) if based else 0.0
     if head_first:
-        said.append(f"the last layers alone for {head_first:.0%} of the time{_why(reasons, 'head_first')}, then all")
+        said.append(f"the last layers alone for {head_first:.0%} of the time, then all")
     elif based:
         said.append("all layers from the start")
     else:
@@ -112,27 +86,23 @@ def choose_recipe(
     rate = choices.learning_rate or start.learning_rate
     said.append(f"learning rate {rate:g}")
 
-    side = min(start.crops.side, choices.crop_side or _side(planes, start.crops))
-    if choices.crop_side:
-        side = choices.crop_side
+    side = choices.crop_side or min(start.crops.side, _side(planes, start.crops))
     said.append(f"crops of {side} pixels")
 
     strength = choices.augmentation or "medium"
     said.append(f"{strength} variation of size and light")
 
-    invert = start.crops.invert
+    invert, why = start.crops.invert, ""
     if choices.invert is not None:
         invert = INVERT if choices.invert else 0.0
     elif based and _both_polarities(planes):
-        invert = INVERT
-        reasons["invert"] = "as objects are bright on some planes and dark on others"
+        invert, why = INVERT, ", as objects are bright on some planes and dark on others"
     if invert:
-        said.append(f"negatives{_why(reasons, 'invert')}")
+        said.append(f"negatives of some{why}")
 
-    rare = _rare(planes, classes)
-    paste = part("copy_paste", PASTE if rare else 0.0, "as a class is rare")
+    paste = choices.copy_paste or 0.0
     if paste:
-        said.append(f"objects copied into {paste:.0%} of the crops{_why(reasons, 'copy_paste')}")
+        said.append(f"objects copied into {paste:.0%} of the crops")
 
     average = based if choices.average is None else based and choices.average
     if average:
@@ -142,7 +112,7 @@ def choose_recipe(
     if patience:
         said.append(f"stops after {patience} checks without a better one")
     crops = _varied(start.crops, STRENGTH[strength])
-    crops = replace(crops, side=side, invert=invert, paste=paste, balance=BALANCE if rare else 0.0)
+    crops = replace(crops, side=side, invert=invert, paste=paste, balance=BALANCE if paste else 0.0)
     recipe = replace(
         start,
         learning_rate=rate,
@@ -155,24 +125,12 @@ def choose_recipe(
     return Chosen(recipe, f"Recipe for {boxes} boxes: {'; '.join(said)}.")
 
 
-def _why(reasons: dict[str, str], name: str) -> str:
-    return f", {reasons[name]}" if name in reasons else ""
-
-
 def _side(planes: Sequence[TrainingPlane], crops: CropRecipe) -> int:
     """Return the side of crops that the planes fill at the middle of the sizes that are learnt."""
     zoom = math.sqrt(crops.diameters[0] * crops.diameters[1])
     shown = float(np.median([math.sqrt(math.prod(plane.pixels.shape[1:])) / plane.diameter for plane in planes]))
     wanted = max(SMALLEST_SIDE, shown * zoom)
     return next((side for side in CROP_SIDES if side >= wanted), CROP_SIDES[-1])
-
-
-def _rare(planes: Sequence[TrainingPlane], classes: int) -> bool:
-    counts = np.zeros(classes, np.int64)
-    for plane in planes:
-        counts += np.bincount(plane.labels.numpy(), minlength=classes)
-    there = counts[counts > 0]
-    return len(there) > 1 and bool(there.min() * RARE < there.sum())
 
 
 def _varied(crops: CropRecipe, strength: float) -> CropRecipe:
