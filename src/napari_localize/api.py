@@ -166,6 +166,8 @@ def train(
     device: str = "auto",
     seed: int = 0,
     on_event: OnEvent | None = None,
+    *,
+    recipe: Mapping[str, Any] | None = None,
 ) -> Model:
     """Train a model from annotated images.
 
@@ -185,10 +187,14 @@ def train(
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     seed : int
-        Same data, seed, device and epochs give the same model.
+        Same data, seed, device and epochs give the same model. With `seconds` the number of steps, which the card
+        tells under ``training["steps"]``, depends on how busy the computer is.
     on_event : callable, optional
         Gets messages, progress and the curve as dictionaries, see `napari_localize.training.train.train_model`.
         Without it, what was left out is said as a warning.
+    recipe : mapping, optional
+        Parts of the recipe that are not to be chosen automatically, such as ``{"head_first": 0.3}``; see
+        `napari_localize.core.recipe.RecipeChoices`.
 
     Returns
     -------
@@ -198,14 +204,17 @@ def train(
     Raises
     ------
     UserError
-        When images and annotations do not fit together, or there is nothing to learn from.
+        When images and annotations do not fit together, there is nothing to learn from, or a part of the recipe cannot
+        be.
     """
     from napari_localize.training.pairs import pair_up
 
     if isinstance(base, os.PathLike):
         base = os.fspath(base)
     # In this process a loaded model serves as well as its name.
-    settings = TrainSettings(base=cast("str | None", base), seconds=seconds, epochs=epochs, device=device, seed=seed)
+    settings = TrainSettings(
+        base=cast("str | None", base), seconds=seconds, epochs=epochs, device=device, seed=seed, recipe=recipe or {}
+    )
     pairs = pair_up(images, annotations)
     _tell(pairs.notes, on_event)
 

@@ -44,6 +44,7 @@ def test_a_model_is_trained_and_the_next_one_from_it(call, lesson, tmp_path):
     assert load_model(tmp_path / "first.safetensors", "cpu").card.training["seed"] == 5
     second = call(
         *("train", *lesson, "--base", tmp_path / "first.safetensors", "--seconds", 1),
+        *("--recipe", "head-first=0.3", "crop_side=96"),
         *("--output", tmp_path / "sec:ond@9.safetensors", "--json"),
     )
     assert second.status == 0
@@ -51,6 +52,8 @@ def test_a_model_is_trained_and_the_next_one_from_it(call, lesson, tmp_path):
     assert summary["base"] == "first@1"
     assert summary["classes"] == ["nucleus"]
     assert not summary["cancelled"]
+    assert "last layers alone for 30%" in summary["recipe"]
+    assert summary["steps"] >= 1
     assert set(summary["comparison"]["old"]) == set(summary["comparison"]["new"]) >= {"AP50", "F1", "count_error"}
     card = load_model(tmp_path / "sec:ond@9.safetensors", "cpu").card
     assert (card.reference, card.parent) == ("sec-ond@1", "first@1")
@@ -70,6 +73,8 @@ def test_mistakes_are_found_before_training(call, lesson, tmp_path):
         (["--annotations", tmp_path / "none.json"], "does not exist"),
         (["--seconds", "nan"], "seconds"),
         (["--device", "tpu", "--base", "none"], "tpu"),
+        (["--recipe", "speed=3"], "no part 'speed'"),
+        (["--recipe", "norm=frozen", "head_first=2"], "head_first"),
     ):
         outcome = call("train", "--base", "none", *lesson, "--output", new, *arguments)
         assert outcome.status == 2

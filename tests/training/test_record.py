@@ -12,8 +12,7 @@ from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.models.card import Ancestor
 from napari_localize.models.localizer import load_model
 from napari_localize.training import record
-from napari_localize.training.record import MOST_POINTS, Curve, ancestors_of, corrections, plain, recipe_in_words
-from napari_localize.training.train import FINE_TUNE
+from napari_localize.training.record import MOST_POINTS, Curve, ancestors_of, corrections, plain
 
 
 @settings(max_examples=30, deadline=None)
@@ -79,8 +78,3 @@ def test_numbers_that_json_lacks_become_nothing():
         "a": [None, 1, "x"],
         "b": {"c": 0.12346},
     }
-
-
-def test_a_recipe_in_words():
-    assert "batches of 8 crops" in recipe_in_words(FINE_TUNE, from_base=True)
-    assert "random weights" in recipe_in_words(FINE_TUNE, from_base=False)

@@ -10,12 +10,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_localize.cli._files import check_output_file
 from napari_localize.cli._report import Progress, result, result_json, say
 from napari_localize.core.errors import UserError
+from napari_localize.core.recipe import RecipeChoices
 from napari_localize.core.settings import TrainSettings
 from napari_localize.evaluation.forgetting import f1_in_words
 from napari_localize.evaluation.verdict import changes_in_words, verdict
@@ -37,6 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--epochs", type=int, metavar="N", help="how often to go through the images instead")
     add("--seed", type=int, default=0, metavar="N", help="for a repeatable training, with --epochs (default: 0)")
     add("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="where to compute (default: auto)")
+    add(
+        "--recipe",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PART=VALUE",
+        help="parts of the recipe that are not to be chosen automatically, such as head_first=0.3 copy_paste=0: "
+        + ", ".join(part.name for part in fields(RecipeChoices)),
+    )
     add("--overwrite", action="store_true", help="replace a file that exists")
     add("--json", action="store_true", help="write a machine readable summary to standard output")
 
@@ -52,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         epochs=args.epochs,
         device=args.device,
         seed=args.seed,
+        recipe=RecipeChoices.parse(args.recipe),
     )
     check_output_file(output, overwrite=args.overwrite)
     if not Path(args.images).is_dir():
@@ -95,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
                 "verdict": verdict(trained.comparison)._asdict(),
                 "changes": changes_in_words(trained.comparison),
                 "cancelled": trained.cancelled,
+                "recipe": trained.recipe,
+                "steps": trained.steps,
             }
         )
     else:

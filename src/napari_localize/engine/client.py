@@ -150,7 +150,8 @@ class Engine:
         -------
         Job
             Its result is a dict with ``path`` (str, the candidate model in a temporary folder of this process),
-            ``card``, ``comparison`` and ``cancelled`` (bool: stopped early; the candidate is the best so far).
+            ``card``, ``comparison``, ``cancelled`` (bool: stopped early; the candidate is the best so far), ``recipe``
+            (str: how it learnt) and ``steps``.
         """
         known = [EVERYWHERE] * len(planes) if known is None else known
         if not len(planes) == len(annotations) == len(names) == len(known):

@@ -99,6 +99,8 @@ def train(task: Task) -> dict[str, Any]:
         "card": result.model.card.model_dump(mode="json"),
         "comparison": result.comparison,
         "cancelled": result.cancelled,
+        "recipe": result.recipe,
+        "steps": result.steps,
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from napari_localize.core.detections import Detections
@@ -228,6 +229,7 @@ def read_training_plane(
     window: Rectangle | None = None,
     seen: IntensityMap | None = None,
     known: KnownArea = EVERYWHERE,
+    rejected: NDArray[np.float32] | None = None,
 ) -> TrainingPlane:
     """Read a plane, or a window of it, as the network will see it.
 
@@ -245,6 +247,8 @@ def read_training_plane(
         That of the plane, where it is known.
     known : KnownArea
         Where the boxes tell everything.
+    rejected : (K, 4) array, optional
+        Boxes in which there is no object.
     """
     y0, y1, x0, x1 = window or Rectangle(0, plane.shape[0], 0, plane.shape[1])
     seen = seen or find_intensity_map(plane)
@@ -260,7 +264,10 @@ def read_training_plane(
         strips.append((strip * 255).round().to(torch.uint8))
     low, high = boxes.boxes[:, :2], boxes.boxes[:, 2:]
     here = ((low < [x1, y1]) & (high > [x0, y0])).all(axis=1)
-    moved = torch.from_numpy((boxes.boxes - np.array([x0, y0] * 2, np.float32)) / np.float32(reduced))
+    corner = np.array([x0, y0] * 2, np.float32)
+    moved = torch.from_numpy((boxes.boxes - corner) / np.float32(reduced))
+    wrong = np.zeros((0, 4), np.float32) if rejected is None else rejected
+    wrong = wrong[((wrong[:, :2] < [x1, y1]) & (wrong[:, 2:] > [x0, y0])).all(axis=1)]
     return TrainingPlane(
         torch.cat(strips, dim=1).contiguous(),
         moved[here & counted],
@@ -268,6 +275,7 @@ def read_training_plane(
         diameter / reduced,
         known=known.moved(x0, y0, reduced),
         beside=moved[here & ~counted],
+        rejected=torch.from_numpy((wrong - corner) / np.float32(reduced)),
     )
 
 

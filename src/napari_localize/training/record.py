@@ -7,7 +7,7 @@ import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -22,7 +22,6 @@ from napari_localize.models.digest import weights_digest
 from napari_localize.models.history import lineage
 from napari_localize.models.localizer import Model
 from napari_localize.training.crops import TrainingPlane
-from napari_localize.training.optimise import Recipe
 
 MOST_POINTS = 200
 """Points of the curve that a card keeps."""
@@ -115,22 +114,11 @@ def versions() -> dict[str, str]:
     }
 
 
-def recipe_in_words(recipe: Recipe, from_base: bool) -> str:
-    """Put a recipe into a sentence."""
-    low, high = recipe.crops.diameters
-    start = "the base's weights" if from_base else "random weights"
-    return (
-        f"From {start}; batches of {recipe.batch_size} crops of {recipe.crops.side} px, objects {low:.0f} to "
-        f"{high:.0f} px; learning rate up to {recipe.learning_rate:g}, weights averaged with {recipe.averaging:g}."
-    )
-
-
 def describe(
     card: ModelCard,
     *,
     settings: TrainSettings,
-    base: Model | None,
-    recipe: Recipe,
+    recipe: Mapping[str, Any],
     names: Sequence[str],
     fingerprints: Sequence[str],
     counted: Sequence[Detections],
@@ -144,14 +132,14 @@ def describe(
 ) -> None:
     """Write the history of a training into the card of its model.
 
-    A recipe that the card has already stays.
-
     Parameters
     ----------
     card : ModelCard
         Of the new model; its `training` and `metrics` are set.
-    settings, base, recipe
-        What was asked for, the model it started from, and how it was trained.
+    settings : TrainSettings
+        What was asked for.
+    recipe : mapping
+        How it was trained, see `learning.Learning.described`.
     names, fingerprints, counted : sequence
         For each plane its name, its `fingerprint`, and its boxes.
     corrected : mapping
@@ -172,14 +160,13 @@ def describe(
         {"name": name[:_LONGEST_NAME], "sha256": sha256}
         for name, sha256 in zip(names[:MOST_PLANES], fingerprints[:MOST_PLANES], strict=True)
     ]
-    told = card.training.get("recipe")
     card.training = {
         "planes": planes,
         **({"planes not listed": len(names) - MOST_PLANES} if len(names) > MOST_PLANES else {}),
         "boxes": dict(boxes),
         "corrections": dict(corrected),
         "split": split,
-        "recipe": told or {"text": recipe_in_words(recipe, base is not None), "numbers": plain(asdict(recipe))},
+        "recipe": plain(recipe),
         "seconds": round(seconds, 1),
         "asked for": {"seconds": settings.seconds, "epochs": settings.epochs},
         "epochs": settings.epochs,

@@ -53,12 +53,18 @@ class TrainResult:
         Whether it was stopped before its time.
     checks : CheckSet
         Windows of the planes compared on, to be kept beside the model (`models.checks.save_checks`).
+    recipe : str
+        How it learnt, in words.
+    steps : int
+        How many batches the whole network has learnt from.
     """
 
     model: Model
     comparison: dict[str, Any]
     cancelled: bool
     checks: CheckSet
+    recipe: str = ""
+    steps: int = 0
 
 
 def train_model(
@@ -78,7 +84,7 @@ def train_model(
     planes : sequence of PlaneSource
         Images that are annotated wholly, or where `known` says so.
     annotations : sequence of Detections
-        The boxes of each; rejected ones are not objects.
+        The boxes of each; where one was rejected there is no object, which is learnt, too, also outside of `known`.
     settings : TrainSettings
         Base, time, device, seed.
     names : sequence of str, optional
@@ -116,6 +122,7 @@ class _Training:
         self, planes: Sequence[PlaneSource], annotations: Sequence[Detections], known: Sequence[KnownArea]
     ) -> TrainResult:
         boxes, classes, notes = check_annotations(planes, annotations, self.names, known)
+        rejected = [found.boxes[found.states == "rejected"] for found in annotations]
         counted = [counting(found, area) for found, area in zip(boxes, known, strict=True)]
         self.base = load_model(self.settings.base, self.settings.device) if self.settings.base else None
         split = split_planes(counted, self.names, self.settings.seed)
@@ -125,12 +132,13 @@ class _Training:
         typical = float(np.median(np.concatenate([plane.diameters for plane in counted])))
         share = MOST_PIXELS // len(planes)
         windows, read = [], []
-        for plane, found, area in zip(planes, boxes, known, strict=True):
+        for plane, found, area, wrong in zip(planes, boxes, known, rejected, strict=True):
             if self.should_stop():
                 raise Cancelled
             seen = intensity.find_intensity_map(plane)
             windows.append(training_windows(plane, found, typical, share, area))
-            read.append([read_training_plane(plane, found, typical, part, seen, area) for part in windows[-1]])
+            parts = [read_training_plane(plane, found, typical, part, seen, area, wrong) for part in windows[-1]]
+            read.append(parts)
         train = [part for index in split.train for part in read[index]]
         validation = [part for index in split.validation for part in read[index]]
         learning = Learning(self.settings, self.base, self.tell, self.should_stop)
@@ -142,8 +150,7 @@ class _Training:
         describe(
             model.card,
             settings=self.settings,
-            base=self.base,
-            recipe=learning.recipe,
+            recipe=learning.described,
             names=self.names,
             fingerprints=fingerprints,
             counted=counted,
@@ -156,7 +163,7 @@ class _Training:
             device=model.device_text,
         )
         checks = make_checks(planes, boxes, known, self.names, fingerprints, split)
-        return TrainResult(model, comparison, cancelled, checks)
+        return TrainResult(model, comparison, cancelled, checks, learning.recipe_text, learning.steps)
 
     def _compare(
         self,

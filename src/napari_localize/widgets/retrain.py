@@ -36,6 +36,7 @@ from napari_localize.widgets._parts import (
     titled,
     warn,
 )
+from napari_localize.widgets._recipe import RecipeSection
 
 TRAIN_KEY = "Ctrl+Shift+R"
 _RECOUNT_MS = 300
@@ -97,11 +98,13 @@ class RetrainWidget(Dock):
         self.amount.valueChanged.connect(self._remember)
         self.train_button = button("Train", "Train a new model; the old one stays.", self.train, TRAIN_KEY, self)
         self.cancel_button = CancelButton("Stop; you can still keep what has been learned so far.", self.cancel)
+        self.recipe = RecipeSection()
         self.progress = ProgressRow()
         self.status: QLabel = hint()
         self.column.addWidget(self.material)
         self.column.addWidget(self.base)
         self.column.addLayout(row(titled("Time"), row(self.amount, self.unit), stretch=1))
+        self.column.addWidget(self.recipe)
         self.column.addLayout(row(self.train_button, self.cancel_button))
         for part in (self.progress, self.status, self.curve, self.comparison):
             self.column.addWidget(part)
@@ -220,7 +223,12 @@ class RetrainWidget(Dock):
                     "There is no model to start from; import one with 'napari-localize models import FILE'."
                 )
             amount = {self.unit.currentText(): self.amount.value()}
-            settings = TrainSettings(base=self.base.name, device=str(preference("engine", "device", "auto")), **amount)
+            settings = TrainSettings(
+                base=self.base.name,
+                device=str(preference("engine", "device", "auto")),
+                recipe=self.recipe.choices,
+                **amount,
+            )
         except UserError as error:
             warn(str(error))
             return
@@ -252,7 +260,9 @@ class RetrainWidget(Dock):
 
     def _on_news(self, news: dict[str, Any]) -> None:
         kind = news.get("event")
-        if kind in ("queued", "starting", "ready", "message"):
+        if news.get("recipe"):
+            self.recipe.tell(str(news["text"]))
+        elif kind in ("queued", "starting", "ready", "message"):
             say(self.status, escape(str(news["text"])))
         elif kind == "stopping":
             say(self.status, "Stopping; what has been learned so far is compared with the old model ...")
