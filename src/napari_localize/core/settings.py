@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_localize.core.errors import UserError
+from napari_localize.core.groups import check_hold_back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,9 @@ class TrainSettings:
         As in `PredictSettings`.
     seed : int
         Same data, seed, device and epochs give the same model.
+    hold_back : str
+        Of what whole ones are held back to judge the model on, one of `core.groups.HOLD_BACK`; ``auto`` guesses it
+        from names and folders.
     """
 
     base: str | None = "generalist"
@@ -66,6 +70,7 @@ class TrainSettings:
     epochs: int | None = None
     device: str = "auto"
     seed: int = 0
+    hold_back: str = "auto"
 
     def __post_init__(self) -> None:
         if self.seconds is not None and self.epochs is not None:
@@ -76,3 +81,4 @@ class TrainSettings:
             raise UserError(f"the number of epochs is {self.epochs}; it must be 1 or more.")
         if self.seed < 0:
             raise UserError(f"the seed is {self.seed}; it must be 0 or more.")
+        check_hold_back(self.hold_back)

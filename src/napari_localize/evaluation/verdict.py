@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 _SAME_PLANES = "The planes compared on are those that were learnt from, which flatters the new model. "
+_CROSS_VALIDATED = (
+    "Cross-validated: each plane was judged by a model that had not seen it; the kept model learnt from all. "
+)
 
 
 class Verdict(NamedTuple):
@@ -24,17 +27,18 @@ def verdict(comparison: Mapping[str, Any]) -> Verdict:
     ----------
     comparison : mapping
         With ``planes``, ``gate`` (of `evaluation.gate.Gate.as_dict`, None without an old model) and ``held_back``:
-        whether the planes took no part in the training.
+        whether the planes took no part in the training, or ``cross_validated``.
     """
     planes, gate = len(comparison["planes"]), comparison.get("gate")
+    turns = _CROSS_VALIDATED if comparison.get("cross_validated") else ""
     if not planes:
         return Verdict("", "Nothing was left to compare the models on: finish more planes to see which is better.")
     if gate is None:
         measured = "1 plane" if planes == 1 else f"{planes} planes"
-        return Verdict("", f"Measured on {measured}; there is no old model to compare with.")
+        return Verdict("", f"{turns}Measured on {measured}; there is no old model to compare with.")
     if not comparison.get("held_back", True) and gate["word"] not in ("worse", "undecided"):
         return Verdict("undecided", _SAME_PLANES + gate["sentence"])
-    return Verdict(gate["word"], gate["sentence"])
+    return Verdict(gate["word"], turns + gate["sentence"])
 
 
 def changes_in_words(comparison: Mapping[str, Any]) -> dict[str, str]:

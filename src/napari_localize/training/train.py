@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,28 +18,31 @@ from torch import Tensor
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import Cancelled
+from napari_localize.core.groups import Grouping, group_planes
 from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import ArrayPlane, PlaneSource
 from napari_localize.core.settings import PredictSettings, TrainSettings
+from napari_localize.core.splitting import Fold, Split, split_planes
 from napari_localize.core.tiling import Rectangle
 from napari_localize.evaluation.metrics import summarize
 from napari_localize.models import intensity
 from napari_localize.models.card import UNNAMED, ModelCard
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
+from napari_localize.models.intensity import IntensityMap
 from napari_localize.models.localizer import Model, load_model
 from napari_localize.models.predict import FLOOR, predict_plane
 from napari_localize.training.compare import Part, compare_models, counting, within
 from napari_localize.training.crops import CropRecipe, TrainingPlane, make_batch
+from napari_localize.training.duplicates import merge_duplicates
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.planes import (
     MOST_PIXELS,
-    Split,
     busiest_windows,
     check_annotations,
     read_training_plane,
-    split_planes,
     training_windows,
 )
+from napari_localize.training.turns import Learnt, learn_in_turns
 
 OBJECT_DIAMETER = 28.0
 """Object diameter, in pixels, to which images are rescaled for a new model."""
@@ -83,7 +86,8 @@ class TrainResult:
         With the best weights on the validation planes.
     comparison : dict
         ``planes``: names of the validation planes; ``old``, ``new``: measures of the base and the new model on
-        them (``old`` is None without a base); ``note``: how the planes were divided; ``gate`` and ``changes``: see
+        them (``old`` is None without a base); ``note``: how the planes were divided; ``cross_validated``: whether
+        the new model's measures are those of models trained for a cross-validation; ``gate`` and ``changes``: see
         `compare_models`.
     cancelled : bool
         Whether it was stopped before its time.
@@ -101,6 +105,8 @@ def train_model(
     *,
     names: Sequence[str] | None = None,
     known: Sequence[KnownArea] | None = None,
+    places: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
     on_event: OnEvent | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> TrainResult:
@@ -119,6 +125,11 @@ def train_model(
     known : sequence of KnownArea, optional
         Where on each plane every object has its box; by default everywhere. Nothing is learnt and nothing compared
         elsewhere: neither that there are objects nor that there are none.
+    places : sequence of str, optional
+        The file of each plane, empty where it has none; together with the names they tell which planes are of one
+        well, animal or movie, see `core.groups.group_planes`.
+    groups : sequence of str, optional
+        The group of each plane; groups are held back whole. By default as `TrainSettings.hold_back` says.
     on_event : callable, optional
         Gets dictionaries with ``event``: ``message`` (text), ``progress`` (done, total: seconds or epochs),
         ``curve`` (step, seconds, train_loss, validation_loss, ap50; the last two None between validations).
@@ -133,8 +144,20 @@ def train_model(
         When it was stopped before the first step.
     """
     names = [f"plane {index + 1}" for index in range(len(planes))] if names is None else names
-    job = _Training(settings, list(names), on_event or (lambda event: None), should_stop or (lambda: False))
-    return job.run(planes, annotations, [EVERYWHERE] * len(planes) if known is None else list(known))
+    known = [EVERYWHERE] * len(planes) if known is None else known
+    tell, should_stop = on_event or (lambda event: None), should_stop or (lambda: False)
+    check_annotations(planes, annotations, names, known)
+    merged = merge_duplicates(planes, annotations, known, names, should_stop)
+    for text in merged.notes:
+        tell({"event": "message", "text": text, "warning": True})
+
+    def of_kept(values: Sequence[Any]) -> list[Any]:
+        return [values[index] for index in merged.kept]
+
+    grouping = group_planes(names, places, settings.hold_back, groups)
+    job = _Training(settings, of_kept(names), tell, should_stop)
+    job.grouping = grouping.of(merged.kept)
+    return job.run(of_kept(planes), merged.annotations, merged.known)
 
 
 @dataclass
@@ -146,6 +169,7 @@ class _Training:
     began: float = field(default_factory=time.monotonic)
     best: dict[str, Tensor] | None = None
     best_ap50: float = -1.0
+    grouping: Grouping | None = None
 
     def run(
         self, planes: Sequence[PlaneSource], annotations: Sequence[Detections], known: Sequence[KnownArea]
@@ -153,29 +177,75 @@ class _Training:
         boxes, classes, notes = check_annotations(planes, annotations, self.names, known)
         counted = [counting(found, area) for found, area in zip(boxes, known, strict=True)]
         self.base = load_model(self.settings.base, self.settings.device) if self.settings.base else None
-        split = split_planes(counted, self.names, self.settings.seed)
+        shapes = [plane.shape for plane in planes]
+        split = split_planes(counted, self.names, self.settings.seed, self.grouping, known, shapes)
         for text in notes:
             self.tell({"event": "message", "text": text, "warning": True})
         self.tell({"event": "message", "text": split.text})
         typical = float(np.median(np.concatenate([plane.diameters for plane in counted])))
         share = MOST_PIXELS // len(planes)
-        windows, read = [], []
-        for plane, found, area in zip(planes, boxes, known, strict=True):
+        seen: dict[int, IntensityMap] = {}
+
+        def read_plane(index: int, area: KnownArea) -> tuple[list[Rectangle], list[TrainingPlane]]:
             if self.should_stop():
                 raise Cancelled
-            seen = intensity.find_intensity_map(plane)
-            windows.append(training_windows(plane, found, typical, share, area))
-            read.append([read_training_plane(plane, found, typical, part, seen, area) for part in windows[-1]])
-        model = self._new_model(classes)
-        train = [part for index in split.train for part in read[index]]
-        cancelled = self._optimise(model, train, [part for index in split.validation for part in read[index]])
-        if self.best is not None:
-            model.network.load_state_dict(self.best)
-        model = Model(model.network, model.card, self.settings.device)
+            plane, found = planes[index], boxes[index]
+            seen[index] = seen.get(index) or intensity.find_intensity_map(plane)
+            windows = training_windows(plane, found, typical, share, area)
+            return windows, [read_training_plane(plane, found, typical, part, seen[index], area) for part in windows]
+
+        everything = [read_plane(index, area) for index, area in enumerate(known)]
+        windows, read = [part[0] for part in everything], [part[1] for part in everything]
+
+        def learnt_from(fold: Fold) -> list[TrainingPlane]:
+            if fold.areas is not None:
+                return read_plane(0, fold.areas[0])[1]
+            return [part for index in fold.train for part in read[index]]
+
+        def parts_of(index: int, area: KnownArea, key: str = "") -> list[Part]:
+            return [Part(self.names[index], planes[index], counted[index], part, area, key) for part in windows[index]]
+
+        learnt = self._learn(classes, split, read, learnt_from)
+        model = learnt.model
+        if learnt.judges and learnt.judges[-1][1] is model:
+            split = split.stopped_in(learnt.judges[-1][0], self.names)
         self.tell({"event": "message", "text": "Comparing the models on the validation planes."})
-        comparison = self._compare(model, planes, counted, known, windows, split)
+        judged: list[tuple[Model, Part]] = []
+        for turn, (fold, judge) in enumerate(learnt.judges or [(Fold(split.train, split.validation), model)]):
+            for index in fold.validation:
+                area, key = (known[index], "") if fold.areas is None else (fold.areas[1], f"half {turn}")
+                judged += [(judge, part) for part in parts_of(index, area, key)]
+        comparison = self._compare(model, judged, split)
         self._describe(model.card, split, comparison, counted, read)
-        return TrainResult(model, comparison, cancelled)
+        return TrainResult(model, comparison, learnt.cancelled)
+
+    def _learn(
+        self,
+        classes: tuple[str, ...],
+        split: Split,
+        read: Sequence[list[TrainingPlane]],
+        learnt_from: Callable[[Fold], list[TrainingPlane]],
+    ) -> Learnt:
+        """Train the model to keep, and those of a cross-validation before it."""
+
+        def learn(
+            train: list[TrainingPlane], watched: list[TrainingPlane], settings: TrainSettings, tell: OnEvent
+        ) -> tuple[Model, bool]:
+            job = _Training(settings, self.names, tell, self.should_stop)
+            job.base = self.base
+            model = job._new_model(classes)
+            cancelled = job._optimise(model, train, watched)
+            if job.best is not None:
+                model.network.load_state_dict(job.best)
+            return Model(model.network, model.card, settings.device), cancelled
+
+        train, validation = (
+            [part for index in side for part in read[index]] for side in (split.train, split.validation)
+        )
+        if not split.folds:
+            return Learnt(*learn(train, validation, self.settings, self.tell))
+        seconds = self.settings.seconds or DEFAULT_SECONDS
+        return learn_in_turns(learn, split.folds, learnt_from, train, self.settings, seconds, self.tell, time.monotonic)
 
     def _new_model(self, classes: tuple[str, ...]) -> Model:
         config = NetworkConfig(classes=len(classes))
@@ -280,30 +350,24 @@ class _Training:
             self.best = {name: value.detach().cpu().clone() for name, value in average.state_dict().items()}
         return ap50
 
-    def _compare(
-        self,
-        model: Model,
-        planes: Sequence[PlaneSource],
-        boxes: Sequence[Detections],
-        known: Sequence[KnownArea],
-        windows: Sequence[Sequence[Rectangle]],
-        split: Split,
-    ) -> dict[str, Any]:
+    def _compare(self, model: Model, judged: Sequence[tuple[Model, Part]], split: Split) -> dict[str, Any]:
         """Compare base and new model on the validation planes; on parts of a few when somebody waits for the end."""
+
+        def compare(judged: Sequence[tuple[Model, Part]], should_stop: Callable[[], bool]) -> dict[str, Any]:
+            judges, parts = [judge for judge, _ in judged], [part for _, part in judged]
+            compared = compare_models(model, self.base, parts, split.text, should_stop, split.honest, judges)
+            return {**compared, "cross_validated": split.cross_validated}
+
         if not self.should_stop():
-            parts = [
-                Part(self.names[i], planes[i], boxes[i], part, known[i])
-                for i in split.validation
-                for part in windows[i]
-            ]
             with suppress(Cancelled):
-                return compare_models(model, self.base, parts, split.text, self.should_stop, split.held_back)
-        few = []
-        for i in split.validation[:PLANES_AFTER_CANCEL]:
-            height, width, _ = planes[i].shape
-            (window,) = busiest_windows(boxes[i], height, width, VALIDATION_SIDE, 1, known[i])
-            few.append(Part(self.names[i], planes[i], boxes[i], window, known[i]))
-        return compare_models(model, self.base, few, split.text, lambda: False, split.held_back)
+                return compare(judged, self.should_stop)
+        few: dict[tuple[str, str], tuple[Model, Part]] = {}
+        for judge, part in judged:
+            if len(few) < PLANES_AFTER_CANCEL and (part.name, part.key) not in few:
+                height, width, _ = part.plane.shape
+                (window,) = busiest_windows(part.boxes, height, width, VALIDATION_SIDE, 1, part.known)
+                few[part.name, part.key] = judge, replace(part, window=window)
+        return compare(list(few.values()), lambda: False)
 
     def _describe(
         self,
@@ -321,13 +385,13 @@ class _Training:
                 {"name": name, "sha256": _fingerprint(parts)} for name, parts in zip(self.names, read, strict=True)
             ],
             "boxes": dict(counts),
-            "split": split.text,
+            **split.describe(self.names),
             "seconds": round(time.monotonic() - self.began, 1),
             "epochs": self.settings.epochs,
             "seed": self.settings.seed,
             "torch": torch.__version__,
         }
-        where = "validation" if split.held_back else "training planes"
+        where = "validation" if split.held_back else "cross-validation" if split.folds else "training planes"
         card.metrics = {where: comparison["new"]}
 
 
