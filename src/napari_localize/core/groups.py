@@ -7,7 +7,7 @@ the others. So they are kept together: all of a group are learnt from, or all of
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from napari_localize.core.annotations import split_plane_name
@@ -177,6 +177,35 @@ def group_planes(
     return Grouping(
         "blocks", movies, movies, frames, f"By blocks of planes, as there are too few {files} to hold back whole ones."
     )
+
+
+def groups_by_name(names: Sequence[str], groups: Mapping[str, str] | Sequence[str] | None) -> list[str] | None:
+    """Return the group of each plane, from a sequence in their order or a mapping of names.
+
+    A mapping names planes (``movie.tif#t=3``), images with or without their folder, or folders.
+
+    Raises
+    ------
+    UserError
+        When there is not exactly one group for each plane.
+    """
+    if groups is None:
+        return None
+    if not isinstance(groups, Mapping):
+        found = [str(group) for group in groups]
+        if isinstance(groups, str) or len(found) != len(names):
+            raise UserError(f"there are {len(names)} planes but {len(found)} groups; give one for each plane.")
+        return found
+    found = []
+    for name in names:
+        file = split_plane_name(name)[0].replace("\\", "/")
+        parts = file.split("/")
+        tried = [name, file, parts[-1], *("/".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))]
+        group = next((groups[key] for key in tried if key in groups), None)
+        if group is None:
+            raise UserError(f"the groups do not tell that of {name!r}; name it, its image or its folder.")
+        found.append(str(group))
+    return found
 
 
 def check_hold_back(hold_back: str) -> None:
