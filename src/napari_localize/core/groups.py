@@ -173,10 +173,10 @@ def group_planes(
     if enough:
         kind = min(enough, key=lambda kind: (enough[kind], GUESSED.index(kind)))
         return Grouping(kind, told[kind], movies, frames, _reason(kind, enough[kind], len(names)))
-    files = plural("movie", len(set(movies)))
-    return Grouping(
-        "blocks", movies, movies, frames, f"By blocks of planes, as there are too few {files} to hold back whole ones."
-    )
+    why = "there are too few movies or stacks to hold back whole ones"
+    if len(set(movies)) == 1:
+        why = "all are of one movie or stack" if len(names) > 1 else "there is only one"
+    return Grouping("blocks", movies, movies, frames, f"By blocks of neighbouring planes, as {why}.")
 
 
 def groups_by_name(names: Sequence[str], groups: Mapping[str, str] | Sequence[str] | None) -> list[str] | None:
@@ -206,6 +206,12 @@ def groups_by_name(names: Sequence[str], groups: Mapping[str, str] | Sequence[st
             raise UserError(f"the groups do not tell that of {name!r}; name it, its image or its folder.")
         found.append(str(group))
     return found
+
+
+def kinds_told(names: Sequence[str], places: Sequence[str] | None = None) -> list[str]:
+    """Return which of `HOLD_BACK` can be chosen for these planes, see `group_planes`."""
+    parsed = _parse_all(names, places)
+    return [kind for kind in HOLD_BACK if kind in ("auto", "blocks") or any(_labels(parsed, kind))]
 
 
 def check_hold_back(hold_back: str) -> None:
@@ -301,6 +307,7 @@ def _parse_all(names: Sequence[str], places: Sequence[str] | None) -> list[_Pars
 
 def _parse(file: str, position: dict[str, int]) -> _Parsed:
     folder, _, name = file.rpartition("/")
+    file = file or "image"
     stem = name.rpartition(".")[0] or name
     outer = "".join(f" {axis}={index}" for axis, index in position.items() if axis in _STACK_AXES)
     well = _well(stem) or _well(folder)

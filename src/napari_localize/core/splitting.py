@@ -28,6 +28,9 @@ FEWEST_IN_HALVES = 10
 _DRAWS = 64
 """So many choices of groups are looked at."""
 
+_STARTS = 200
+"""So many runs of neighbours are looked at."""
+
 _SHOWN = 3
 """Names that a sentence lists at most."""
 
@@ -259,7 +262,7 @@ def _run(annotations: Sequence[Detections], grouping: Grouping, seed: int) -> _C
         return None
     has, target = _presence(annotations), max(1, round(VALIDATION_SHARE * count))
     best: tuple[tuple[float, ...], _Chosen] | None = None
-    for start in np.random.default_rng(seed).permutation(len(slabs)).tolist():
+    for start in np.random.default_rng(seed).permutation(len(slabs))[:_STARTS].tolist():
         end, held = start, list[int]()
         while end < len(slabs) and len(held) < target:
             held += slabs[end][1]

@@ -171,6 +171,10 @@ class Judged:
         are to be ignored.
     finished : bool
         Whether the person has said that everything on the plane is right.
+    wrong : Detections
+        The rejected proposals, also outside of the known area.
+    path : str
+        The file of the image; empty where it has none.
     """
 
     name: str
@@ -179,6 +183,8 @@ class Judged:
     rejected: int
     known: KnownArea
     finished: bool
+    wrong: Detections
+    path: str = ""
 
     @property
     def reviewed(self) -> bool:
@@ -189,6 +195,11 @@ class Judged:
     def counted(self) -> Detections:
         """The approved boxes in the known area."""
         return self.approved[self.known.holds(self.approved.boxes)]
+
+    @property
+    def judged(self) -> Detections:
+        """The approved and the rejected boxes, which is what a model learns from."""
+        return Detections.concatenate([self.approved, self.wrong]) if len(self.wrong) else self.approved
 
 
 def judged_planes(layers: Iterable[Layer]) -> list[Judged]:
@@ -218,14 +229,17 @@ def _judged(layers: list[Layer]) -> Iterator[tuple[object, Judged]]:
         for index in sorted({*approved, *boxes.finished, *reviewed} & set(planes)):
             here, finished = areas.get(index, ()), index in boxes.finished
             known = KnownArea.of(here, finished or index not in reviewed) or EVERYWHERE
-            wrong = rejected.get(index)
+            none = Detections.empty(tuple(boxes.classes))
+            wrong = rejected.get(index, none)
             plane = Judged(
                 name=plane_name(image.name, planes[index].position),
                 source=planes[index].source,
-                approved=approved.get(index, Detections.empty(tuple(boxes.classes))),
-                rejected=0 if wrong is None else int(known.holds(wrong.boxes).sum()),
+                approved=approved.get(index, none),
+                rejected=int(known.holds(wrong.boxes).sum()),
                 known=known,
                 finished=finished,
+                wrong=wrong,
+                path=str(image.source.path or ""),
             )
             yield (id(image), index), plane
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,12 @@ class _Set:
     folder: Path | None = None
 
 
-def gather(images: Any, annotations: Any, class_map: ClassMap | None = None) -> Pairs:
+def gather(
+    images: Any,
+    annotations: Any,
+    class_map: ClassMap | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pairs:
     """Bring images and annotations together, also of several files and projects.
 
     Parameters
@@ -52,6 +57,9 @@ def gather(images: Any, annotations: Any, class_map: ClassMap | None = None) -> 
         place; a folder that an annotation file lies in is looked through first.
     class_map : mapping of str to str or None, optional
         New name by old name of a class; None for one whose boxes are to be ignored.
+    progress : callable, optional
+        Called before each plane of a project or of one of several sources with how many of it are done and how many
+        there are; what it raises stops it all.
 
     Raises
     ------
@@ -62,9 +70,9 @@ def gather(images: Any, annotations: Any, class_map: ClassMap | None = None) -> 
     if not several and not is_project(annotations) and images is not None and len(_sets(images, look=False)) == 1:
         pairs = pair_up(images, annotations)
     else:
-        pairs = _gather_all(images, annotations if several else [annotations])
+        pairs = _gather_all(images, annotations if several else [annotations], progress)
     if class_map:
-        _map_all(pairs, class_map)
+        map_all(pairs, class_map)
     return pairs
 
 
@@ -80,7 +88,7 @@ def _is_several(annotations: Any) -> bool:
     return not one and any(isinstance(each, str | os.PathLike | Mapping | Project) for each in annotations)
 
 
-def _gather_all(images: Any, annotations: Sequence[Any]) -> Pairs:
+def _gather_all(images: Any, annotations: Sequence[Any], progress: Callable[[int, int], None] | None) -> Pairs:
     sets = [] if images is None else _sets(images)
     pairs = Pairs()
     sources = [_source(each, number, pairs.notes) for number, each in enumerate(annotations, 1)]
@@ -91,7 +99,7 @@ def _gather_all(images: Any, annotations: Sequence[Any]) -> Pairs:
     used: set[Any] = set()
     for number, source in enumerate(sources):
         images, called = _reachable(source, number, len(sources), sets, names, everything)
-        found = _found(source, images)
+        found = _found(source, images, progress)
         for index, name in enumerate(found.names):
             used.add(found.places[index])
             file, position = split_plane_name(name)
@@ -109,9 +117,9 @@ def _gather_all(images: Any, annotations: Sequence[Any]) -> Pairs:
     return pairs
 
 
-def _found(source: _Source, images: Mapping[str, Any]) -> Pairs:
+def _found(source: _Source, images: Mapping[str, Any], progress: Callable[[int, int], None] | None) -> Pairs:
     try:
-        found = match_by_name(images, source.annotations, rest=False)
+        found = match_by_name(images, source.annotations, rest=False, progress=progress)
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from error
     found.notes[:0] = getattr(source.annotations, "notes", [])
@@ -233,7 +241,24 @@ def _unique(name: str, source: str, taken: Sequence[str]) -> str:
     return unique
 
 
-def _map_all(pairs: Pairs, class_map: ClassMap) -> None:
+def join(parts: Sequence[tuple[str, Pairs]]) -> Pairs:
+    """Put what several sources have given into one; planes that are called alike get the name of their source."""
+    joined = Pairs()
+    for source, pairs in parts:
+        for name, *rest in zip(pairs.names, pairs.planes, pairs.annotations, pairs.known, pairs.places, strict=True):
+            joined.add(_unique(name, source, joined.names), *rest)
+        joined.notes += pairs.notes
+    return joined
+
+
+def map_all(pairs: Pairs, class_map: ClassMap) -> None:
+    """Give all planes their new classes.
+
+    Raises
+    ------
+    UserError
+        See `core.mapping.check_class_map`.
+    """
     check_class_map(class_map, (name for boxes in pairs.annotations for name in boxes.class_names))
     beneath = 0
     for index, (boxes, known) in enumerate(zip(pairs.annotations, pairs.known, strict=True)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,22 @@ def _by_order(images: Sequence[Any], annotations: Sequence[Detections]) -> Pairs
     return pairs
 
 
-def match_by_name(images: Mapping[str, Any], annotations: Mapping[str, Detections], rest: bool = True) -> Pairs:
-    """Find the images of annotations; with `rest` a note says which are left over.
+def match_by_name(
+    images: Mapping[str, Any],
+    annotations: Mapping[str, Detections],
+    rest: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pairs:
+    """Find the images of annotations.
+
+    Parameters
+    ----------
+    images, annotations : mapping
+        By name, see `pair_up`.
+    rest : bool
+        Whether a note says which images are left over.
+    progress : callable, optional
+        Called before each plane with how many are done and how many there are; what it raises stops it all.
 
     Raises
     ------
@@ -99,7 +113,9 @@ def match_by_name(images: Mapping[str, Any], annotations: Mapping[str, Detection
     sizes = getattr(annotations, "sizes", {})
     used, opened = set(), ("", dict[_Place, PlaneSource]())
     claimed: dict[tuple[str, _Place], str] = {}
-    for wanted, boxes in annotations.items():
+    for number, (wanted, boxes) in enumerate(annotations.items()):
+        if progress is not None:
+            progress(number, len(annotations))
         file_name, position = (wanted, {}) if wanted in images else split_plane_name(wanted)
         candidates = [file_name] if file_name in images else short.get(_last(file_name), [])
         if not candidates:
