@@ -17,12 +17,12 @@ from napari_localize.formats import read_annotations, write_annotations
 
 @pytest.fixture
 def lesson(samples, tmp_path):
-    """A folder with a quarter of the nuclei, and their boxes."""
-    pixels = tifffile.imread(samples / "nuclei.tif")[:256, :256]
+    """A folder with some of the nuclei, and their boxes."""
+    pixels = tifffile.imread(samples / "nuclei.tif")[:160, :160]
     folder = tmp_path / "images"
     folder.mkdir()
     tifffile.imwrite(folder / "n.tif", pixels)
-    boxes = read_annotations(samples / "annotations.json")["nuclei.tif"].clip(256, 256)
+    boxes = read_annotations(samples / "annotations.json")["nuclei.tif"].clip(160, 160)
     boxes = Detections(boxes.boxes, class_names=("nucleus",))
     write_annotations(tmp_path / "boxes.json", Annotations({"n.tif": boxes}))
     return ["--images", folder, "--annotations", tmp_path / "boxes.json", "--device", "cpu"]

@@ -202,19 +202,24 @@ class _Training:
                 return read_plane(0, fold.areas[0])[1]
             return [part for index in fold.train for part in read[index]]
 
-        def parts_of(index: int, area: KnownArea, key: str = "") -> list[Part]:
-            return [Part(self.names[index], planes[index], counted[index], part, area, key) for part in windows[index]]
+        def judged_on(fold: Fold, key: str) -> list[Part]:
+            if fold.areas is not None:
+                area = fold.areas[1]
+                halves = training_windows(planes[0], boxes[0], typical, share, area)
+                return [Part(self.names[0], planes[0], counted[0], half, area, key) for half in halves]
+            return [
+                Part(self.names[index], planes[index], counted[index], part, known[index])
+                for index in fold.validation
+                for part in windows[index]
+            ]
 
         learnt = self._learn(classes, split, read, learnt_from)
         model = learnt.model
         if learnt.judges and learnt.judges[-1][1] is model:
             split = split.stopped_in(learnt.judges[-1][0], self.names)
         self.tell({"event": "message", "text": "Comparing the models on the validation planes."})
-        judged: list[tuple[Model, Part]] = []
-        for turn, (fold, judge) in enumerate(learnt.judges or [(Fold(split.train, split.validation), model)]):
-            for index in fold.validation:
-                area, key = (known[index], "") if fold.areas is None else (fold.areas[1], f"half {turn}")
-                judged += [(judge, part) for part in parts_of(index, area, key)]
+        turns = learnt.judges or [(Fold(split.train, split.validation), model)]
+        judged = [(judge, part) for number, (fold, judge) in enumerate(turns) for part in judged_on(fold, f"{number}")]
         comparison = self._compare(model, judged, split)
         self._describe(model.card, split, comparison, counted, read)
         return TrainResult(model, comparison, learnt.cancelled)

@@ -96,8 +96,8 @@ def learn_in_turns(
     judges: list[tuple[Fold, Model]] = []
     for turn, fold in enumerate(folds):
         tell({"event": "message", "text": f"Cross-validation, turn {turn + 1} of {count}."})
-        train = parts(fold)
         try:
+            train = parts(fold)
             # Watched is what it learns from: to choose by what is held back would flatter it there.
             model, cancelled = learn(train, train, short, _Share(tell, turn * each, each, total, curve=False))
         except Cancelled:
