@@ -50,6 +50,18 @@ def test_the_coarsest_unit_of_which_there_are_enough_is_chosen(names, kind, coun
     assert found.why
 
 
+def test_wells_of_row_c_are_not_taken_for_channels():
+    names = [f"{well}_f{field}.tif" for well in WELLS for field in (1, 2)]
+    assert len(set(group_planes(names).movies)) == len(names)
+
+
+def test_a_few_images_from_elsewhere_do_not_matter():
+    names = [*(f"{well}.tif" for well in WELLS), "cells"]
+    places = [*(f"/tmp/data/plate/{well}.tif" for well in WELLS), ""]
+    found = group_planes(names, places)
+    assert (found.kind, found.groups) == ("well", (*WELLS, "cells"))
+
+
 def test_channels_are_not_taken_for_wells():
     names = [f"C{channel}-image{number}.tif" for number in range(3) for channel in (1, 2, 3, 4)]
     assert group_planes(names).kind != "well"

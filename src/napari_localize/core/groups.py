@@ -16,13 +16,16 @@ from napari_localize.core.errors import UserError
 FEWEST_GROUPS = 4
 """Two for each side: with fewer groups one says little about the other."""
 
+MOSTLY = 0.8
+"""A kind of group is told by the names when it is by this part of them."""
+
 _NOUNS = {
     "animal": ("animal", "animals"),
     "experiment": ("experiment", "experiments"),
     "well": ("well", "wells"),
     "folder": ("folder", "folders"),
     "field": ("field of view", "fields of view"),
-    "movie": ("movie or stack", "movies and stacks"),
+    "movie": ("stack", "stacks"),
     "image": ("image", "images"),
     "blocks": ("plane", "planes"),
     "given": ("group", "groups"),
@@ -160,10 +163,8 @@ def group_planes(
                 f"the {plural(hold_back, 2)} are to be held back whole, but no name tells "
                 f"{_hint(hold_back)}; choose another unit, or auto."
             )
-        # A plane whose name does not say it is a group with its own movie.
-        labels = tuple(label or movie for label, movie in zip(found, movies, strict=True))
-        return Grouping(hold_back, labels, movies, frames, f"By {plural(hold_back, 1)}, as chosen.")
-    told = {kind: labels for kind in GUESSED if all(labels := _labels(parsed, kind))}
+        return Grouping(hold_back, _filled(found, movies), movies, frames, f"By {plural(hold_back, 1)}, as chosen.")
+    told = {kind: _filled(_labels(parsed, kind), movies) for kind in GUESSED if _is_told(_labels(parsed, kind))}
     enough = {kind: len(set(labels)) for kind, labels in told.items() if len(set(labels)) >= FEWEST_GROUPS}
     enough = {
         kind: number
@@ -173,9 +174,9 @@ def group_planes(
     if enough:
         kind = min(enough, key=lambda kind: (enough[kind], GUESSED.index(kind)))
         return Grouping(kind, told[kind], movies, frames, _reason(kind, enough[kind], len(names)))
-    why = "there are too few movies or stacks to hold back whole ones"
+    why = "there are too few stacks to hold back whole ones"
     if len(set(movies)) == 1:
-        why = "all are of one movie or stack" if len(names) > 1 else "there is only one"
+        why = "all are of one stack" if len(names) > 1 else "there is only one"
     return Grouping("blocks", movies, movies, frames, f"By blocks of neighbouring planes, as {why}.")
 
 
@@ -253,10 +254,20 @@ def _hint(kind: str) -> str:
     }.get(kind, "one")
 
 
+def _is_told(labels: Sequence[str]) -> bool:
+    """Whether most names tell it; a few images from elsewhere do not matter."""
+    return sum(map(bool, labels)) >= MOSTLY * len(labels) > 0
+
+
+def _filled(labels: Sequence[str], movies: Sequence[str]) -> tuple[str, ...]:
+    """Put planes whose names do not tell their group into one with their own movie."""
+    return tuple(label or movie for label, movie in zip(labels, movies, strict=True))
+
+
 def _labels(parsed: Sequence[_Parsed], kind: str) -> tuple[str, ...]:
     labels = tuple(getattr(each, kind) for each in parsed)
-    if kind == "folder" and len(set(labels)) == 1:
-        return ("",) * len(labels)
+    if kind == "folder":
+        return tuple(label or "." for label in labels) if len(set(labels)) > 1 else ("",) * len(labels)
     if kind == "well" and not _real_wells(labels):
         return ("",) * len(labels)
     return labels
@@ -295,12 +306,12 @@ def _parse_all(names: Sequence[str], places: Sequence[str] | None) -> list[_Pars
     places = [""] * len(names) if places is None else places
     files = [(place or split_plane_name(name)[0]).replace("\\", "/") for name, place in zip(names, places, strict=True)]
     # What all have in common tells nothing apart, such as a user's name that looks like an animal.
-    folders = [file.split("/")[:-1] for file in files]
+    folders = [file.split("/")[:-1] for file in files if "/" in file]
     common = 0
     while folders and all(len(parts) > common and parts[common] == folders[0][common] for parts in folders):
         common += 1
     return [
-        _parse("/".join(file.split("/")[common:]), split_plane_name(name)[1])
+        _parse("/".join(file.split("/")[common if "/" in file else 0 :]), split_plane_name(name)[1])
         for file, name in zip(files, names, strict=True)
     ]
 
@@ -315,7 +326,9 @@ def _parse(file: str, position: dict[str, int]) -> _Parsed:
     for found in _FRAME.finditer(stem):
         frames.setdefault("z" if found[1].lower() in ("z", "slice") else "t", int(found[2]))
     # Without what numbers the frames, those of one movie are called alike.
-    varying = [*_FRAME.finditer(stem), *_CHANNEL.finditer(stem)]
+    at = _WELL.search(stem)
+    channels = [found for found in _CHANNEL.finditer(stem) if at is None or not at.start() <= found.start() < at.end()]
+    varying = [*_FRAME.finditer(stem), *channels]
     field, movie = "", file
     if outer:
         field = movie = file + outer

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_localize.core.groups import plural
 from napari_localize.widgets._memory import remember_for, remembered_for
-from napari_localize.widgets._parts import SPACING, combo, hint, row, say, titled
+from napari_localize.widgets._parts import SPACING, combo, hint, row, say
 
 _MEMORY = "held back"
 _TIP = (
@@ -36,7 +36,9 @@ class HeldBackBox(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACING)
-        column.addLayout(row(titled("Held back", _TIP), self.combo, stretch=1))
+        title = QLabel("Held back")
+        title.setToolTip(_TIP)
+        column.addLayout(row(title, self.combo, stretch=1))
         column.addWidget(self._text)
         self.hide()
 
