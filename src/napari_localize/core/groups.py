@@ -173,7 +173,8 @@ def group_planes(
     }
     if enough:
         kind = min(enough, key=lambda kind: (enough[kind], GUESSED.index(kind)))
-        return Grouping(kind, told[kind], movies, frames, _reason(kind, enough[kind], len(names)))
+        number = len({label for label in _labels(parsed, kind) if label})
+        return Grouping(kind, told[kind], movies, frames, _reason(kind, number))
     why = "there are too few stacks to hold back whole ones"
     if len(set(movies)) == 1:
         why = "all are of one stack" if len(names) > 1 else "there is only one"
@@ -236,9 +237,7 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if index % 2 else (0, 0, part) for index, part in enumerate(parts)]
 
 
-def _reason(kind: str, number: int, planes: int) -> str:
-    if number == planes == 1:
-        return ""
+def _reason(kind: str, number: int) -> str:
     if kind == "image":
         return "By image, as the names tell no wells, animals or folders to go by."
     return f"By {plural(kind, 1)}: the names tell {number} {plural(kind, number)}."
