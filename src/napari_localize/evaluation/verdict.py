@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 _SAME_PLANES = "The planes compared on are those that were learnt from, which flatters the new model. "
 _CROSS_VALIDATED = (
-    "Cross-validated: each plane was judged by a model that had not seen it; the kept model learnt from all. "
+    "Cross-validated: each {} was judged by a model that had not seen it; the kept model learnt from all. "
 )
 
 
@@ -30,7 +30,8 @@ def verdict(comparison: Mapping[str, Any]) -> Verdict:
         whether the planes took no part in the training, or ``cross_validated``.
     """
     planes, gate = len(comparison["planes"]), comparison.get("gate")
-    turns = _CROSS_VALIDATED if comparison.get("cross_validated") else ""
+    turns = _CROSS_VALIDATED.format("half of the plane" if planes == 1 else "plane")
+    turns = turns if comparison.get("cross_validated") else ""
     if not planes:
         return Verdict("", "Nothing was left to compare the models on: finish more planes to see which is better.")
     if gate is None:
