@@ -94,12 +94,13 @@ def learn_in_turns(
         each = SHARE * total / count
         short = replace(settings, seconds=each)
     judges: list[tuple[Fold, Model]] = []
+    passed = _Passed()
     for turn, fold in enumerate(folds):
         tell({"event": "message", "text": f"Cross-validation, turn {turn + 1} of {count}."})
         try:
             train = parts(fold)
             # Watched is what it learns from: to choose by what is held back would flatter it there.
-            model, cancelled = learn(train, train, short, _Share(tell, turn * each, each, total, curve=False))
+            model, cancelled = learn(train, train, short, _Share(tell, turn * each, each, total, passed))
         except Cancelled:
             if not judges:
                 raise
@@ -112,21 +113,45 @@ def learn_in_turns(
         settings = replace(settings, seconds=max(LEAST_SHARE * total, total - (now() - began)))
     tell({"event": "message", "text": "Learning from all planes."})
     try:
-        model, cancelled = learn(everything, everything, settings, _Share(tell, count * each, rest, total))
+        model, cancelled = learn(
+            everything, everything, settings, _Share(tell, count * each, rest, total, passed, True)
+        )
     except Cancelled:
         return Learnt(judges[-1][1], True, judges[-1:])
     return Learnt(model, cancelled, judges)
 
 
-class _Share:
-    """Passes the events of one of several trainings on, with the progress of the whole."""
+@dataclass
+class _Passed:
+    """How long the trainings before have taken, for a curve of all of them."""
 
-    def __init__(self, tell: OnEvent, done: float, share: float, total: float, curve: bool = True) -> None:
-        self._tell, self._done, self._share, self._total, self._curve = tell, done, share, total, curve
+    steps: int = 0
+    seconds: float = 0.0
+
+
+class _Share:
+    """Passes the events of one of several trainings on, as those of the whole.
+
+    What a short training reaches on the planes that it learns from is of no interest, so its curve is that of the loss.
+    """
+
+    def __init__(
+        self, tell: OnEvent, done: float, share: float, total: float, passed: _Passed, last: bool = False
+    ) -> None:
+        self._tell, self._done, self._share, self._total, self._last = tell, done, share, total, last
+        self._passed, self._before = passed, replace(passed)
 
     def __call__(self, event: dict[str, Any]) -> None:
-        if event["event"] == "progress":
+        kind = event["event"]
+        if kind == "progress":
             part = event["done"] / event["total"]
             event = {**event, "done": min(self._done + part * self._share, self._total), "total": self._total}
-        if self._curve or event["event"] == "progress":
-            self._tell(event)
+        elif kind == "curve":
+            self._passed.steps = self._before.steps + event["step"]
+            self._passed.seconds = self._before.seconds + event["seconds"]
+            event = {**event, "step": self._passed.steps, "seconds": self._passed.seconds}
+            if not self._last:
+                event |= {"validation_loss": None, "ap50": None}
+        elif not self._last:
+            return
+        self._tell(event)
