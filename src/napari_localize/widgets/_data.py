@@ -166,7 +166,8 @@ class DataBox(Section):
         if home != self._home:
             self._home = home
             found = remembered_for(_MEMORY, home)
-            self.class_map = dict(found) if isinstance(found, dict) else {}
+            if isinstance(found, dict):
+                self.class_map = dict(found)
         self._show_classes()
 
     def ask_classes(self) -> None:

@@ -36,7 +36,12 @@ def remembered_for(key: str, home: str) -> Any:
 
 
 def remember_for(key: str, home: str, value: Any) -> None:
-    """Keep a choice for the data in a folder; those that were made longest ago are forgotten."""
+    """Keep a choice for the data in a folder; those that were made longest ago are forgotten.
+
+    Without a folder nothing tells the data from others, and nothing is kept.
+    """
+    if not home:
+        return
     chosen = _by_home(key)
     chosen.pop(home, None)
     chosen[home] = value

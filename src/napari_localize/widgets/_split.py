@@ -51,7 +51,7 @@ class HeldBackBox(QWidget):
         """Show what can be chosen for the data in a folder; what was chosen for them before is so again."""
         if list(kinds) == self._kinds and home == self._home:
             return
-        chosen = remembered_for(_MEMORY, home) or "auto"
+        chosen = remembered_for(_MEMORY, home) or self.hold_back
         self._home, self._kinds = home, list(kinds)
         with QSignalBlocker(self.combo):
             self.combo.clear()
