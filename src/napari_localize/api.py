@@ -168,18 +168,23 @@ def train(
     on_event: OnEvent | None = None,
     *,
     recipe: Mapping[str, Any] | None = None,
+    hold_back: str = "auto",
+    groups: Mapping[str, str] | Sequence[str] | None = None,
+    class_map: Mapping[str, str | None] | None = None,
 ) -> Model:
     """Train a model from annotated images.
 
     Parameters
     ----------
-    images : folder, mapping of names to images, or sequence of images
-        Images are (H, W) or (H, W, C) arrays or paths of image files.
-    annotations : path, Annotations, mapping of names to Detections, or sequence of Detections
-        Matched with the images by name, or by order where it is a sequence. All objects of these images must
-        have their boxes; where planes or areas are marked as reviewed, only those are used, without what is marked
-        as ignored. Images that are not named in `annotations` are not used; an image with an empty `Detections` is
-        an image without objects.
+    images : folder, sequence of folders, mapping of names to images, sequence of images, or None
+        Images are (H, W) or (H, W, C) arrays or paths of image files. None for projects, which know their images, and
+        for annotation files beside their images.
+    annotations : path, Annotations, mapping of names to Detections, sequence of Detections, or several of these
+        Matched with the images by name, or by order where it is a sequence of Detections. All objects of these images
+        must have their boxes; where planes or areas are marked as reviewed, only those are used, without what is
+        marked as ignored. Images that are not named in `annotations` are not used; an image with an empty
+        `Detections` is an image without objects. From a sequence of files, project folders, open projects and
+        mappings everything is learnt together; an image that several of them have is learnt once.
     base : str, path, Model or None
         The model to start from, as in `load_model`; None starts from random weights.
     seconds, epochs : float, int, optional
@@ -195,11 +200,20 @@ def train(
     recipe : mapping, optional
         Parts of the recipe that are not to be chosen automatically, such as ``{"head_first": 0.3}``; see
         `napari_localize.core.recipe.RecipeChoices`.
+    hold_back : str
+        Of what whole ones are held back to judge the model on: ``auto`` (guessed from names and folders), ``animal``,
+        ``experiment``, ``well``, ``folder``, ``field``, ``movie``, ``image``, or ``blocks`` of neighbouring planes.
+        With too few of them the model is cross-validated.
+    groups : sequence of str or mapping of str to str, optional
+        Instead of that, the group of each plane: in the order of the planes, or by the name of planes, images or
+        folders.
+    class_map : mapping of str to str or None, optional
+        New name by old name of classes; None for a class that is not to be learnt, whose boxes are ignored.
 
     Returns
     -------
     Model
-        With ``.card``, ``.predict(image)`` and ``.save(path)``.
+        With ``.card``, ``.predict(image)`` and ``.save(path)``. ``.card.training`` tells what was held back.
 
     Raises
     ------
@@ -207,15 +221,23 @@ def train(
         When images and annotations do not fit together, there is nothing to learn from, or a part of the recipe cannot
         be.
     """
-    from napari_localize.training.pairs import pair_up
+    from napari_localize.core.groups import groups_by_name
+    from napari_localize.training.gathering import gather
 
     if isinstance(base, os.PathLike):
         base = os.fspath(base)
     # In this process a loaded model serves as well as its name.
     settings = TrainSettings(
-        base=cast("str | None", base), seconds=seconds, epochs=epochs, device=device, seed=seed, recipe=recipe or {}
+        base=cast("str | None", base),
+        seconds=seconds,
+        epochs=epochs,
+        device=device,
+        seed=seed,
+        recipe=recipe or {},
+        hold_back=hold_back,
     )
-    pairs = pair_up(images, annotations)
+    pairs = gather(images, annotations, class_map)
+    of_planes = groups_by_name(pairs.names, groups)
     _tell(pairs.notes, on_event)
 
     from napari_localize.training.train import train_model
@@ -223,7 +245,14 @@ def train(
     warned: list[str] = []
     listener = on_event or _keep_warnings(warned)
     result = train_model(
-        pairs.planes, pairs.annotations, settings, names=pairs.names, known=pairs.known, on_event=listener
+        pairs.planes,
+        pairs.annotations,
+        settings,
+        names=pairs.names,
+        known=pairs.known,
+        places=pairs.places,
+        groups=of_planes,
+        on_event=listener,
     )
     _tell(warned, on_event)
     return result.model

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_localize.core.errors import UserError
+from napari_localize.core.groups import check_hold_back
 from napari_localize.core.recipe import RecipeChoices
 
 
@@ -65,6 +66,9 @@ class TrainSettings:
         the computer is, and so does the model.
     recipe : RecipeChoices or mapping
         Parts of the recipe that are not to be chosen automatically.
+    hold_back : str
+        Of what whole ones are held back to judge the model on, one of `core.groups.HOLD_BACK`; ``auto`` guesses it
+        from names and folders.
     """
 
     base: str | None = "generalist"
@@ -73,6 +77,7 @@ class TrainSettings:
     device: str = "auto"
     seed: int = 0
     recipe: RecipeChoices | Mapping[str, Any] = field(default_factory=RecipeChoices)
+    hold_back: str = "auto"
 
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, RecipeChoices):
@@ -85,6 +90,7 @@ class TrainSettings:
             raise UserError(f"the number of epochs is {self.epochs}; it must be 1 or more.")
         if self.seed < 0:
             raise UserError(f"the seed is {self.seed}; it must be 0 or more.")
+        check_hold_back(self.hold_back)
 
     @property
     def choices(self) -> RecipeChoices:

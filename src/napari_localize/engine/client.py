@@ -142,9 +142,15 @@ class Engine:
         *,
         names: Sequence[str],
         known: Sequence[KnownArea] | None = None,
+        places: Sequence[str] | None = None,
         on_event: OnEvent | None = None,
     ) -> Job:
         """Train a model on the boxes of some planes: wholly, or where they are known to tell everything.
+
+        Parameters
+        ----------
+        planes, annotations, settings, names, known, places, on_event
+            As for `training.train.train_model`.
 
         Returns
         -------
@@ -164,6 +170,7 @@ class Engine:
             chosen["base"] = _absolute(settings.base)
         areas = [[area.reviewed, area.ignored] for area in known]
         arguments = {"annotations": list(annotations), "settings": chosen, "names": list(names), "known": areas}
+        arguments["places"] = [""] * len(planes) if places is None else list(places)
         return self.submit("train", planes, arguments, on_event=on_event)
 
     def teach(

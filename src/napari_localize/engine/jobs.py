@@ -85,6 +85,7 @@ def train(task: Task) -> dict[str, Any]:
             TrainSettings(**task.arguments["settings"]),
             names=task.arguments["names"],
             known=[KnownArea(*area) for area in task.arguments["known"]],
+            places=task.arguments["places"],
             on_event=task.emit,
             should_stop=task.should_stop,
         )

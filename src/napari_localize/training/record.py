@@ -17,6 +17,7 @@ import torchvision
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.known import KnownArea
 from napari_localize.core.settings import TrainSettings
+from napari_localize.core.splitting import Split
 from napari_localize.models.card import Ancestor, ModelCard
 from napari_localize.models.digest import weights_digest
 from napari_localize.models.history import lineage
@@ -123,8 +124,7 @@ def describe(
     fingerprints: Sequence[str],
     counted: Sequence[Detections],
     corrected: Mapping[str, Any],
-    split: str,
-    held_back: bool,
+    split: Split,
     comparison: Mapping[str, Any],
     curve: Curve,
     seconds: float,
@@ -144,8 +144,8 @@ def describe(
         For each plane its name, its `fingerprint`, and its boxes.
     corrected : mapping
         See `corrections`.
-    split, held_back : str, bool
-        How the planes were divided, and whether some were held back.
+    split : Split
+        How the planes were divided.
     comparison : mapping
         See `train.TrainResult`.
     curve : Curve
@@ -165,7 +165,7 @@ def describe(
         **({"planes not listed": len(names) - MOST_PLANES} if len(names) > MOST_PLANES else {}),
         "boxes": dict(boxes),
         "corrections": dict(corrected),
-        "split": split,
+        **split.describe(names),
         "recipe": plain(recipe),
         "seconds": round(seconds, 1),
         "asked for": {"seconds": settings.seconds, "epochs": settings.epochs},
@@ -176,7 +176,7 @@ def describe(
         "versions": versions(),
         "curve": curve.as_dict(),
     }
-    where = "validation" if held_back else "training planes"
+    where = "validation" if split.held_back else "cross-validation" if split.folds else "training planes"
     card.metrics = {where: {**plain(comparison["new"]), "planes": len(comparison["planes"])}}
     if comparison.get("gate") is not None:
         card.metrics["compared with the parent"] = plain(comparison["gate"])
