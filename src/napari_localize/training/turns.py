@@ -12,7 +12,7 @@ from napari_localize.core.splitting import Fold
 from napari_localize.models.localizer import Model
 from napari_localize.training.crops import TrainingPlane
 
-SHARE = 0.5
+SHARE = 1 / 3
 """Part of the time that goes into the short trainings."""
 
 LEAST_SHARE = 0.25
