@@ -23,7 +23,7 @@ from napari_localize.evaluation.queue import Candidates, Order, ReviewQueue, com
 from napari_localize.models.describe import describe_boxes
 from napari_localize.models.exemplars import look
 from napari_localize.models.localizer import load_model
-from napari_localize.models.predict import FLOOR, predict_plane
+from napari_localize.models.predict import predict_plane
 from napari_localize.training.bundled import Sample, in_classes, load_samples
 
 LOWEST = 0.75
@@ -107,8 +107,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--goal", type=float, default=0.9, help="F1")
     args = parser.parse_args()
-    for name, folder in (("blood", "blood"), ("nuclei", "nuclei"), ("generalist", "nuclei")):
-        samples = [sample for sample in load_samples(args.data / folder) if sample.part == args.part]
+    for name in ("blood", "nuclei"):
+        samples = [sample for sample in load_samples(args.data / name) if sample.part == args.part]
         report(name, *run(name, samples), args.seeds, args.goal)
 
 
@@ -117,8 +117,7 @@ def run(name: str, samples: list[Sample]) -> tuple[list, float]:
     model, describing, planes = load_model(name), load_model("generalist"), []
     for sample in samples:
         plane = ArrayPlane(sample.image)
-        found = predict_plane(model, plane, PredictSettings(threshold=FLOOR))
-        found = found[found.scores >= LOWEST * model.card.threshold]
+        found = predict_plane(model, plane, PredictSettings(threshold=LOWEST * model.card.threshold))
         table = describe_boxes(lambda *at, plane=plane: look(describing, plane, *at), found)
         planes.append((found, in_classes(sample.boxes, model.card.classes), table))
     return planes, model.card.threshold
