@@ -264,10 +264,10 @@ def test_the_planes_by_lot_are_a_sample_whatever_else_is_finished():
 
 def test_choices_are_remembered(review, viewer):
     choose(review, "by lot")
-    review.queue.narrow.setValue(12.5)
+    review.queue.narrow.setValue(12.0)
     other = ReviewWidget(viewer)
     assert other.queue.order.currentText() == "by lot"
-    assert other.queue.narrow.value() == 12.5
+    assert other.queue.narrow.value() == 12.0
     other.close_down()
     other.deleteLater()
 

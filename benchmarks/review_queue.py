@@ -1,6 +1,6 @@
 """How many judgements it takes to mend a model's boxes, by the order in which they are looked at.
 
-    python benchmarks/queue.py --data ../shared/data
+    python benchmarks/review_queue.py --data ../shared/data
 
 Bundled models run on the test images. A simulated person goes through their boxes, down to 0.75 of the threshold, and
 says of each whether it is right (IoU 0.5 with a true box of its class that no surer box has taken). Boxes below the
