@@ -104,12 +104,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--part", default="test", choices=["test", "validation"])
+    parser.add_argument("--models", nargs="*", default=["blood", "nuclei"], choices=["blood", "nuclei"])
+    parser.add_argument("--every", type=int, default=1, help="only every so many images")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--goal", type=float, default=0.9, help="F1")
     args = parser.parse_args()
-    for name in ("blood", "nuclei"):
+    for name in args.models:
         samples = [sample for sample in load_samples(args.data / name) if sample.part == args.part]
-        report(name, *run(name, samples), args.seeds, args.goal)
+        report(name, *run(name, samples[:: args.every]), args.seeds, args.goal)
 
 
 def run(name: str, samples: list[Sample]) -> tuple[list, float]:
