@@ -64,6 +64,7 @@ def take_pictures(seconds: int, home: str) -> None:
     viewer.camera.zoom *= 1.6
     correct(boxes, loop.review, image.data)
     picture(viewer, "review")
+    take_queue_picture(viewer, loop)
 
     take_gallery_picture(viewer, loop)
     boxes.finish(())
@@ -173,6 +174,26 @@ def take_count_picture(viewer: Any) -> None:
     viewer.reset_view()
     picture(viewer, "count")
     viewer.window.remove_dock_widget(dock)
+def take_queue_picture(viewer: Any, loop: Any) -> None:
+    """Judge some boxes by the queue, as the score says, show what it tells then, and take all back."""
+    from napari_localize.plugin.demo import wait, wait_a_moment
+
+    review = loop.review
+    boxes, queue = review.boxes, review.queue
+    queue.order.setCurrentText("by lot")
+    queue.toggle()
+    wait(lambda: not queue.busy, "how the boxes look")
+    judged = 0
+    for order, number in (("by lot", 24), ("most useful", 3)):
+        queue.order.setCurrentText(order)
+        for _ in range(number):
+            wait_a_moment()
+            (review.accept if boxes.get(queue.current).score > 0.6 else review.reject)()
+            judged += 1
+    picture(viewer, "queue")
+    queue.toggle()
+    for _ in range(judged):
+        boxes.undo()
 
 
 def take_project_picture(viewer: Any, home: Path) -> None:
