@@ -73,6 +73,7 @@ def take_pictures(seconds: int, home: str) -> None:
     viewer.reset_view()
     picture(viewer, "retrain")
     viewer.window.remove_dock_widget(loop)
+    take_evaluate_picture(viewer)
     take_project_picture(viewer, Path(home))
     viewer.close()
 
@@ -95,6 +96,24 @@ def take_teach_picture(viewer: Any, loop: Any, truth: Any) -> None:
     picture(viewer, "teach")
     teach.toggle()
     viewer.layers.remove(boxes.layer)
+
+
+def take_evaluate_picture(viewer: Any) -> None:
+    """Judge a model by the true boxes, and look at one that it has missed."""
+    from napari_localize.plugin.demo import wait, wait_a_moment
+
+    viewer.layers.clear()
+    image, _ = viewer.open_sample("napari-localize", "nuclei")
+    image.contrast_limits = (0, 120)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Evaluate")
+    dock.sides.model.choose(MODEL)
+    dock.evaluate()
+    wait(lambda: not dock.busy, "the numbers")
+    dock.result.plot_choice.setCurrentText("F1 by threshold")
+    dock.result.follow("kind:missed")
+    wait_a_moment()
+    picture(viewer, "evaluate")
+    viewer.window.remove_dock_widget(dock)
 
 
 def take_project_picture(viewer: Any, home: Path) -> None:

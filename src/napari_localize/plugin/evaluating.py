@@ -42,6 +42,8 @@ class EvaluatingTask:
     iou : float
     distance : float or None
         Largest distance of a hit in pixels, where centres are compared.
+    ignore_classes : bool
+        Take all objects for ones of the same class.
     settings : PredictSettings
         For the run.
     threshold : float or None
@@ -53,6 +55,7 @@ class EvaluatingTask:
     model: str = ""
     iou: float = 0.5
     distance: float | None = None
+    ignore_classes: bool = False
     settings: PredictSettings = PredictSettings()  # noqa: RUF009 - frozen
     threshold: float | None = None
 
@@ -170,6 +173,7 @@ class EvaluatingJob:
             iou=task.iou,
             distance=task.distance,
             pixel_size=task.truth.pixel_size,
+            ignore_classes=task.ignore_classes,
             on_step=heed,
         )
         evaluation = replace(evaluation, notes=(*task.truth.planes.notes, *notes, *evaluation.notes))

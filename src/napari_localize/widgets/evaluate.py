@@ -154,7 +154,9 @@ class EvaluateWidget(Dock):
         except UserError:
             text = "These numbers are of boxes that are no longer there."
         else:
-            chosen = [(task.model, task.iou, task.distance, _words(task)) for task in (before, now)]
+            chosen = [
+                (task.model, task.iou, task.distance, task.ignore_classes, _words(task)) for task in (before, now)
+            ]
             if chosen[0] != chosen[1]:
                 text = "These numbers are of what was chosen before."
             elif now.stamp != outcome.stamp:
