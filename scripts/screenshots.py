@@ -99,7 +99,7 @@ def take_teach_picture(viewer: Any, loop: Any, truth: Any) -> None:
 
 
 def take_evaluate_picture(viewer: Any) -> None:
-    """Judge a model by the true boxes, and look at one that it has missed."""
+    """Judge a model by the true boxes, and look at one that should not be there."""
     from napari_localize.plugin.demo import wait, wait_a_moment
 
     viewer.layers.clear()
@@ -110,9 +110,10 @@ def take_evaluate_picture(viewer: Any) -> None:
     dock.evaluate()
     wait(lambda: not dock.busy, "the numbers")
     dock.result.plot_choice.setCurrentText("F1 by threshold")
-    dock.result.follow("kind:missed")
+    dock.result.set_threshold(0.3)
+    dock.result.follow("kind:false positive")
     wait_a_moment()
-    picture(viewer, "evaluate")
+    picture(viewer, "evaluate", colors=256)
     viewer.window.remove_dock_widget(dock)
 
 
@@ -155,7 +156,7 @@ def correct(boxes: Any, review: Any, pixels: Any) -> None:
     review.next_guess()
 
 
-def picture(viewer: Any, name: str) -> None:
+def picture(viewer: Any, name: str, colors: int = 128) -> None:
     """Save the window, with as many colours as fit into a small file."""
     from PIL import Image
 
@@ -164,7 +165,7 @@ def picture(viewer: Any, name: str) -> None:
     wait_a_moment()
     pixels = viewer.screenshot(canvas_only=False, flash=False)
     path = IMAGES / f"{name}.png"
-    Image.fromarray(pixels).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.fromarray(pixels).convert("RGB").quantize(colors, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size >> 10} kB")
 
 

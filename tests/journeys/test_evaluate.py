@@ -75,7 +75,7 @@ def test_a_model_is_judged_and_its_mistakes_are_seen(person, viewer, truth_of, t
     page = tmp_path / "report.html"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args, **kwargs: (str(page), ""))
     person.press(dock.copy_button)
-    assert QApplication.clipboard().text() == again.methods
+    assert QApplication.clipboard().text() == dock.outcome.report(dock.result.threshold).methods
     person.press(dock.save_button)
     person.wait(lambda: not dock.busy, "the report is written")
     text = page.read_text(encoding="utf-8")

@@ -93,8 +93,12 @@ class Outcome:
     threshold: float
     stamp: str
 
+    def numbers(self, threshold: float) -> EvaluationReport:
+        """Return the numbers at a threshold, at once; without receipt and pictures."""
+        return self.evaluation.report(threshold)
+
     def report(self, threshold: float) -> EvaluationReport:
-        """Return the numbers at a threshold, with receipt and methods."""
+        """Return the numbers at a threshold, with receipt, methods and pictures; files are read for their hashes."""
         task = self.task
         sources: dict[str, str | os.PathLike[str]] = {
             "annotations": task.truth.path or task.truth.words,

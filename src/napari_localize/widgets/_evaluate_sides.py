@@ -15,7 +15,7 @@ from napari_localize.core.settings import PredictSettings
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.evaluating import EvaluatingTask, check_task
 from napari_localize.plugin.layers import is_box_layer, is_points
-from napari_localize.plugin.sides import Side, file_truth, layer_found, layer_truth, reviewed_truth
+from napari_localize.plugin.sides import Side, file_truth, hit_distance, layer_found, layer_truth, reviewed_truth
 from napari_localize.widgets._boxes_picker import can_hold_boxes
 from napari_localize.widgets._memory import preference, remember, remembered
 from napari_localize.widgets._models import ModelPicker, model_news
@@ -173,13 +173,12 @@ class SidesPicker(QWidget):
         if judged is not RUN:
             found = layer_found(judged, layers)
             threshold = box_layer(judged).filter[0] or None
-        points = truth.planes.points
         task = EvaluatingTask(
             truth,
             found,
             model=self.model.name if found is None else "",
             iou=self.iou.value(),
-            distance=self.distance.value() or None if points else None,
+            distance=hit_distance(truth, found, self.distance.value() or None),
             ignore_classes=self.ignore_classes.isChecked(),
             settings=PredictSettings(device=str(preference("engine", "device", "auto"))),
             threshold=threshold,
@@ -207,7 +206,8 @@ class SidesPicker(QWidget):
         is_file = self.truth_choice is FILE
         self.file_button.setVisible(is_file)
         say(self.file_name, escape(Path(self._file).name) if is_file and self._file else "")
-        points = self.truth_choice not in (REVIEWED, FILE) and is_points(self.truth_choice)
+        layers = [one for one in (self.found_choice, self.truth_choice) if not isinstance(one, str)]
+        points = any(is_points(layer) for layer in layers)
         self.distance.setVisible(points)
         self.iou.setVisible(not points)
         self.changed.emit()

@@ -8,6 +8,7 @@ from html import escape
 
 from napari_localize.core.findings import KIND_COLORS
 from napari_localize.evaluation.counts import Estimate
+from napari_localize.evaluation.gate import FEWEST_PLANES
 from napari_localize.evaluation.report import BACKGROUND, EvaluationReport
 
 MOST_CLASSES, MOST_PAIRS, WIDEST_MATRIX = 12, 12, 4
@@ -24,14 +25,16 @@ def headline(numbers: Mapping[str, Estimate]) -> str:
     rows = []
     for name, estimate in numbers.items():
         percent = name == "count_error"
-        known = estimate.low == estimate.low
-        interval = f"{_shown(estimate.low, percent)} to {_shown(estimate.high, percent)}" if known else ""
+        interval = f"{_shown(estimate.low, percent)} to {_shown(estimate.high, percent)}"
+        interval = interval if estimate.low == estimate.low else ""
         title = "count error" if percent else name
         rows.append(
             f"<tr><td>{title}</td><td align='right'><b>{_shown(estimate.value, percent)}</b></td>"
             f"<td align='right'>{interval}</td></tr>"
         )
-    return f"<table width='100%'>{''.join(rows)}</table>"
+    known = any(estimate.low == estimate.low for estimate in numbers.values())
+    after = "" if known else f"From {FEWEST_PLANES} planes on, each number has an interval."
+    return f"<table width='100%'>{''.join(rows)}</table>{after}"
 
 
 def class_table(report: EvaluationReport) -> str:

@@ -170,6 +170,11 @@ class EvaluateWidget(Dock):
     # Evaluating
 
     @property
+    def outcome(self) -> Outcome | None:
+        """What was found out last."""
+        return self._outcome
+
+    @property
     def busy(self) -> bool:
         """Whether something is computed or written."""
         return self._jobs.busy
@@ -285,8 +290,8 @@ class EvaluateWidget(Dock):
 
     def copy(self) -> None:
         """Copy the paragraph for a methods section."""
-        if self.result.report is not None:
-            QApplication.clipboard().setText(self.result.report.methods)
+        if self._outcome is not None:
+            QApplication.clipboard().setText(self._outcome.report(self.result.threshold).methods)
             say(self.status, "The paragraph for a methods section is in the clipboard.")
 
 
