@@ -46,7 +46,7 @@ def test_a_model_is_judged_and_its_mistakes_are_seen(person, viewer, truth_of, t
     # A lower threshold brings false positives; a click goes to the first, a key to the next.
     dock.result.set_threshold(0.25)
     wrong = [finding for finding in dock.result.report.findings if finding.kind == "false positive"]
-    assert f">{len(wrong)} false positive" in dock.result.errors.text()
+    assert f";{len(wrong)} false positive" in dock.result.errors.text()
     dock.result.errors.linkActivated.emit("kind:false positive")
     bar = dock.result.findings
     assert bar.finding == wrong[0]

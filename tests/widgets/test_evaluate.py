@@ -93,7 +93,7 @@ def test_two_layers_and_every_way_to_a_mistake(evaluation, layers, viewer, finis
     assert result.report.all.f1 == pytest.approx(expected.loc["all", "F1"])
     shown = numbers(result.numbers.text())
     assert shown[1] == pytest.approx(expected.loc["all", "precision"], abs=0.006)
-    for words in ("1 false positive<", "1 missed<", "1 poor overlap<", "1 wrong class<"):
+    for words in (";1 false positive&", ";1 missed&", ";1 poor overlap&", ";1 wrong class&"):
         assert words in result.errors.text()
 
     # A kind of mistake is outlined on the image, and the keys go on to the next.
@@ -114,7 +114,7 @@ def test_two_layers_and_every_way_to_a_mistake(evaluation, layers, viewer, finis
     assert "What is wrong on squares" in bar.text()
     result.plot_choice.setCurrentText(CONFUSION)
     assert not result.confusion.isHidden()
-    assert "href='cell:1:0'>1<" in result.confusion.text()
+    assert "href='cell:1:0'>&nbsp;1&nbsp;<" in result.confusion.text()
     result.follow("cell:1:0")
     assert bar.finding.text == "found as small, is large, score 0.70"
     bar.close_button.click()

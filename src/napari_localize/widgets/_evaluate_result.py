@@ -14,7 +14,7 @@ from napari_localize.evaluation.report import EvaluationReport
 from napari_localize.evaluation.rows import confused
 from napari_localize.plugin.evaluating import Outcome
 from napari_localize.widgets._evaluate_plot import PlotView
-from napari_localize.widgets._evaluate_words import class_table, confusion_table, error_links, headline
+from napari_localize.widgets._evaluate_words import NOTHING, class_table, confusion_table, error_links, headline
 from napari_localize.widgets._findings import FindingsBar
 from napari_localize.widgets._parts import SPACING, button, combo, hint, line, row, say, shown_key, titled
 
@@ -136,7 +136,7 @@ class ResultBox(QWidget):
         true, predicted = map(int, rest.split(":"))
         evaluation = outcome.evaluation
         chosen = confused(evaluation.names, evaluation.matches, true, predicted, self._threshold)
-        names = [*(each.name for each in report.classes), "background"]
+        names = [*(each.name for each in report.classes), NOTHING]
         self.findings.set_findings(f"{escape(names[true])} found as {escape(names[predicted])}", chosen)
 
     def set_theme(self, theme: str) -> None:
