@@ -79,6 +79,7 @@ def take_pictures(seconds: int, home: str) -> None:
     take_models_picture(viewer, loop)
     viewer.window.remove_dock_widget(loop)
     take_count_picture(viewer)
+    take_evaluate_picture(viewer)
     take_project_picture(viewer, Path(home))
     viewer.close()
 
@@ -174,6 +175,8 @@ def take_count_picture(viewer: Any) -> None:
     viewer.reset_view()
     picture(viewer, "count")
     viewer.window.remove_dock_widget(dock)
+
+
 def take_queue_picture(viewer: Any, loop: Any) -> None:
     """Judge some boxes by the queue, as the score says, show what it tells then, and take all back."""
     from napari_localize.plugin.demo import wait, wait_a_moment
@@ -194,6 +197,25 @@ def take_queue_picture(viewer: Any, loop: Any) -> None:
     queue.toggle()
     for _ in range(judged):
         boxes.undo()
+
+
+def take_evaluate_picture(viewer: Any) -> None:
+    """Judge a model by the true boxes, and look at one that should not be there."""
+    from napari_localize.plugin.demo import wait, wait_a_moment
+
+    viewer.layers.clear()
+    image, _ = viewer.open_sample("napari-localize", "nuclei")
+    image.contrast_limits = (0, 120)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Evaluate")
+    dock.sides.model.choose(MODEL)
+    dock.evaluate()
+    wait(lambda: not dock.busy, "the numbers")
+    dock.result.plot_choice.setCurrentText("F1 by threshold")
+    dock.result.set_threshold(0.3)
+    dock.result.follow("kind:false positive")
+    wait_a_moment()
+    picture(viewer, "evaluate", colors=256)
+    viewer.window.remove_dock_widget(dock)
 
 
 def take_project_picture(viewer: Any, home: Path) -> None:
@@ -235,7 +257,7 @@ def correct(boxes: Any, review: Any, pixels: Any) -> None:
     review.next_guess()
 
 
-def picture(viewer: Any, name: str) -> None:
+def picture(viewer: Any, name: str, colors: int = 128) -> None:
     """Save the window, with as many colours as fit into a small file."""
     from PIL import Image
 
@@ -244,7 +266,7 @@ def picture(viewer: Any, name: str) -> None:
     wait_a_moment()
     pixels = viewer.screenshot(canvas_only=False, flash=False)
     path = IMAGES / f"{name}.png"
-    Image.fromarray(pixels).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.fromarray(pixels).convert("RGB").quantize(colors, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size >> 10} kB")
 
 

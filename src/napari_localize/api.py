@@ -395,6 +395,7 @@ def report(
     threshold: float | None = None,
     distance: float | None = None,
     pixel_size: float | None = None,
+    ignore_classes: bool = False,
     images: Any = None,
     model: str | os.PathLike[str] | None = None,
     title: str | None = None,
@@ -418,6 +419,8 @@ def report(
         compared so by default, within half their nominal size.
     pixel_size : float, optional
         Micrometres per pixel, to say sizes and distances in micrometres, too.
+    ignore_classes : bool
+        Take all objects for ones of the same class, such as for a model that knows only ``object``.
     images : folder, or mapping of names to arrays or paths, optional
         Pixels for the pictures of the worst planes.
     model : str or path, optional
@@ -464,6 +467,7 @@ def report(
         threshold=threshold,
         distance=distance,
         pixel_size=pixel_size,
+        ignore_classes=ignore_classes,
         images=images,
         model=identify_only(models_of(found)) if model is None else identify(model),
         title=title,
