@@ -7,28 +7,27 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QMenu, QPushButton, QSizePolicy
 
-from napari_localize.core.arrange import SURE_FIRST, arrange, strangeness, unlikeness
+from napari_localize.core.arrange import SURE_FIRST, arrange
 from napari_localize.core.boxes import BoxRows
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Step
-from napari_localize.engine.client import shared_engine
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.crops import Crops, channels_shown, images_shown
 from napari_localize.plugin.describing import Described, Question
 from napari_localize.plugin.keeping import keeper_of
-from napari_localize.plugin.teaching import MODEL
 from napari_localize.widgets._boxes_picker import BoxesPicker
+from napari_localize.widgets._gallery_actions import GalleryActions
 from napari_localize.widgets._gallery_filter import ALIKE, STRANGE, GalleryFilter, quiet
+from napari_localize.widgets._gallery_likeness import GalleryLikeness
 from napari_localize.widgets._gallery_model import GalleryModel
+from napari_localize.widgets._gallery_selection import GallerySelection
 from napari_localize.widgets._gallery_view import GalleryView
 from napari_localize.widgets._jobs import JobRunner
-from napari_localize.widgets._memory import preference
 from napari_localize.widgets._parts import CancelButton, Dock, ProgressRow, button, hint, number, row, say
-from napari_localize.widgets._view import plane_counts, plane_in_view, show_box
+from napari_localize.widgets._view import plane_counts, plane_in_view
 
 NO_BOXES = (
     "There are no boxes to look at yet. Run a model in <b>Localize</b>, open an annotation file, "
@@ -36,13 +35,10 @@ NO_BOXES = (
 )
 NO_IMAGE = "The image of these boxes is not open, so there are no pictures of them; open it."
 _SELECT_MS, _LOOK_MS = 30, 120
-_MOST_SELECTED = 200
-"""So many boxes are selected in the layer at most: napari draws each with handles."""
-
 _LOOKS = ("contrast_limits", "gamma", "colormap", "opacity", "visible", "blending", "data")
 
 
-class GalleryWidget(Dock):
+class GalleryWidget(GalleryActions, GalleryLikeness, GallerySelection, Dock):
     """Look at crops of all boxes of a layer side by side, and accept, reject and reclass them by key."""
 
     def __init__(self, napari_viewer: Any) -> None:
@@ -160,11 +156,7 @@ class GalleryWidget(Dock):
         self.view.selectionModel().currentChanged.connect(self._selected)
         self.view.shown.connect(self.show_on_image)
         self.view.class_key.connect(self._class_key)
-        self._jobs.news.connect(self._on_news)
-        self._jobs.finished.connect(self._on_described)
-        self._jobs.failed.connect(self._on_failed)
-        self._jobs.cancelled.connect(self._on_cancelled)
-        self._jobs.busy_changed.connect(self._show_busy)
+        self._connect_likeness()
 
     # Following the viewer and the layer
 
@@ -195,11 +187,6 @@ class GalleryWidget(Dock):
     def boxes(self) -> BoxLayer | None:
         """The boxes that are looked at."""
         return self._boxes
-
-    @property
-    def busy(self) -> bool:
-        """Whether the engine looks at the boxes."""
-        return self._jobs.busy
 
     def _layer_changed(self) -> None:
         self._jobs.abandon()
@@ -300,98 +287,6 @@ class GalleryWidget(Dock):
         self._select_ids(chosen, current)
         self._show_state()
 
-    def _ask(self, boxes: BoxLayer, order: str) -> None:
-        """Have the engine look at the boxes of which it is not known yet how they look."""
-        self._jobs.abandon()
-        self._examples = self._selected_ids()
-        if order == ALIKE and not self._examples:
-            say(self.status, "Select one or more boxes; then those that look like them come first.")
-            self.filter.set_order(SURE_FIRST)
-            self.refresh()
-            return
-        rows = self.filter.wanted(self._here(boxes)).rows(boxes.table)
-        examples = (boxes.get(key) for key in self._examples)
-        planes = rows.used_planes() | {box.plane for box in examples if box is not None}
-        try:
-            question = self._described.question(boxes, self._viewer.layers, planes)
-        except UserError as error:
-            say(self.status, escape(str(error)))
-            self.filter.set_order(SURE_FIRST)
-            self.refresh()
-            return
-        if not question.planes:
-            self._put_by_look(boxes)
-            return
-        self._question = question
-        device = str(preference("engine", "device", "auto"))
-        count = sum(map(len, question.boxes))
-        say(self.status, f"Looking at {number(count, 'box', 'boxes')} ...")
-        self._jobs.start(
-            lambda on_event: shared_engine().describe(
-                question.planes, question.keys, question.boxes, MODEL, device=device, on_event=on_event
-            )
-        )
-
-    def _put_by_look(self, boxes: BoxLayer) -> None:
-        examples, alike = self._examples, self.filter.order.currentText() == ALIKE
-
-        def ordering(rows: BoxRows) -> NDArray[np.int64]:
-            # An example that the filter leaves out is one nevertheless.
-            ids = np.concatenate([rows.ids, np.setdiff1d(examples, rows.ids).astype(np.int64)])
-            known, features = self._described.features(ids)
-            distance = np.full(len(ids), np.inf)
-            there = np.flatnonzero(np.isin(ids[known], examples)).tolist()
-            if alike and there:
-                distance[known] = unlikeness(features, there)
-            elif not alike:
-                distance[known] = -strangeness(features)
-            return np.lexsort((ids[: len(rows)], distance[: len(rows)]))
-
-        self._put(boxes, ordering)
-        self.view.scrollToTop()
-        what = f"like {number(len(examples), 'selected box', 'selected boxes')}" if alike else "unlike most"
-        say(self.status, f"Those {what} come first.")
-
-    def sort_by_likeness(self) -> None:
-        """Put those first that look like the selected ones."""
-        self.filter.set_order(ALIKE)
-        self.refresh()
-
-    def cancel(self) -> None:
-        """Stop looking; the order stays as it is."""
-        if self.busy:
-            self.cancel_button.setEnabled(False)
-            self.progress.stopping()
-            self._jobs.cancel()
-
-    def _show_busy(self, busy: bool) -> None:
-        self.cancel_button.setVisible(busy)
-        self.cancel_button.setEnabled(busy)
-        if busy:
-            self.progress.begin()
-        else:
-            self.progress.hide()
-
-    def _on_news(self, news: dict[str, Any]) -> None:
-        if news.get("event") == "progress":
-            self.progress.update_to(news["done"], news["total"])
-        elif news.get("event") in ("queued", "starting"):
-            say(self.status, escape(str(news["text"])))
-
-    def _on_described(self, answer: Any) -> None:
-        boxes, question = self._boxes, self._question
-        if boxes is not None and boxes.alive and question is not None:
-            self._described.learn(question, answer)
-            self._put_by_look(boxes)
-
-    def _on_failed(self, text: str) -> None:
-        self.filter.set_order(SURE_FIRST)
-        self.refresh()
-        say(self.status, escape(text))
-
-    def _on_cancelled(self) -> None:
-        say(self.status, "Cancelled; the order is as it was.")
-
     # What happens to the boxes
 
     def _changed(self) -> None:
@@ -442,163 +337,8 @@ class GalleryWidget(Dock):
         say(self.status, escape(f"{word}: {step.text}."))
         self._show_state()
 
-    # Selection
-
-    def _selected_ids(self) -> list[int]:
-        return [self.model.key(at) for at in self.view.selected_rows()]
-
-    def _current_id(self) -> int | None:
-        at = self.view.current_row
-        return self.model.key(at) if 0 <= at < self.model.rowCount() else None
-
-    def _select_ids(self, ids: list[int], current: int | None = None) -> None:
-        rows = [at for at in map(self.model.row, ids) if at is not None]
-        at = None if current is None else self.model.row(current)
-        self._selecting = True
-        self.view.select_rows(rows, at if at is not None else rows[0] if rows else None)
-        self._selecting = False
-
-    def _selected(self) -> None:
-        if not self._selecting:
-            self._push_soon.start()
-        self._show_counts()
-
-    def _selectable(self, boxes: BoxLayer) -> list[int]:
-        """Return the selected boxes that the layer can show as selected: those to be seen on the plane in view."""
-        ids = np.array(self._selected_ids(), np.int64)
-        if not len(ids) or len(ids) > _MOST_SELECTED:
-            return []
-        table = boxes.table
-        rows = table.boxes.rows(ids)
-        seen = table.showing(self._here(boxes))[rows]
-        return [int(key) for key in table.boxes.ids[rows[seen]]]
-
-    def _push_selection(self) -> None:
-        """Select in the layer what is selected here."""
-        boxes = self._boxes
-        if boxes is None or not boxes.alive:
-            return
-        wanted = self._selectable(boxes)
-        self._selecting = True
-        if set(wanted) != set(boxes.selected_ids):
-            boxes.select(wanted)
-        self._selecting = False
-
-    def _layer_selected(self) -> None:
-        """Select here what a person has selected in the layer."""
-        boxes = self._boxes
-        if self._selecting or self._acting or self._push_soon.isActive() or boxes is None:
-            return
-        if self._here(boxes) != self._plane:
-            return  # the sliders have moved, and with them what is selected
-        chosen = boxes.selected_on(self._here(boxes))
-        if set(chosen) != set(self._selectable(boxes)) and (chosen or len(self._selected_ids()) <= _MOST_SELECTED):
-            self._select_ids(chosen)
-            self._show_counts()
-
     def _to_crops(self) -> None:
         self.view.setFocus(Qt.FocusReason.OtherFocusReason)
-
-    def show_on_image(self) -> None:
-        """Bring the current box into the middle of the canvas."""
-        boxes, key = self._boxes, self._current_id()
-        if boxes is None or key is None:
-            return
-        self._viewer.layers.selection.active = boxes.layer
-        show_box(self._viewer, boxes, key)
-        self._plane = self._here(boxes)
-        self._push_selection()
-
-    # Judging: each is one step
-
-    def accept(self) -> None:
-        """Accept the selected boxes and go to the next."""
-        if self._boxes is not None:
-            self._judge("Accepted", self._boxes.accept)
-
-    def reject(self) -> None:
-        """Reject the selected boxes and go to the next."""
-        if self._boxes is not None:
-            self._judge("Rejected", self._boxes.reject)
-
-    def _judge(self, word: str, action: Any) -> None:
-        rows = self.view.selected_rows()
-        if not rows:
-            say(self.status, "Select boxes first: click one, drag around several, or use the arrow keys.")
-            return
-        ids = [self.model.key(at) for at in rows]
-        unjudged = ~self.model.judged()
-        unjudged[rows] = False
-        after = np.flatnonzero(unjudged)
-        # The next below; at the end those that were passed over.
-        later = after[after > rows[-1]]
-        following = later[0] if len(later) else after[0] if len(after) else None
-        key = None if following is None else self.model.key(int(following))
-        self._act(action, ids)
-        self.model.saw(ids)
-        if key is not None:
-            self._select_ids([key], key)
-        if self.filter.hide_judged.isChecked():
-            self._hide_judged()
-        self._push_soon.start()
-        say(self.status, f"{word} {number(len(ids), 'box', 'boxes')}.")
-        self._show_state()
-
-    def accept_all(self) -> None:
-        """Accept all guesses in the gallery."""
-        self._judge_guesses("accept", self.model.guesses())
-
-    def reject_all(self) -> None:
-        """Reject all guesses in the gallery."""
-        self._judge_guesses("reject", self.model.guesses())
-
-    def accept_to_here(self) -> None:
-        """Accept all guesses down to the current one."""
-        guesses, at = self.model.guesses(), self.view.current_row
-        guesses[at + 1 :] = False
-        self._judge_guesses("accept", guesses)
-
-    def _judge_guesses(self, verb: str, which: NDArray[np.bool_]) -> None:
-        boxes, ids = self._boxes, self.model.ids[which].tolist()
-        if boxes is None or not ids:
-            say(self.status, "There are no guesses here to judge.")
-            return
-        self._act(boxes.accept if verb == "accept" else boxes.reject, ids)
-        say(self.status, f"{verb.capitalize()}ed {number(len(ids), 'guess', 'guesses')}; one Undo takes it back.")
-
-    def _act(self, action: Any, ids: list[int]) -> None:
-        self._acting = True
-        try:
-            action(ids)
-        finally:
-            self._acting = False
-        self._show_state()
-
-    def _give_class(self, name: str) -> None:
-        boxes, ids = self._boxes, self._selected_ids()
-        if boxes is None or not ids:
-            say(self.status, "Select boxes first: click one, drag around several, or use the arrow keys.")
-            return
-        self._act(lambda chosen: boxes.set_class(chosen, name), ids)
-        say(self.status, f"{number(len(ids), 'box is', 'boxes are')} {escape(name)} now.")
-
-    def _class_picked(self, action: Any) -> None:
-        self._give_class(str(action.data()))
-
-    def _class_key(self, digit: int) -> None:
-        names = [] if self._boxes is None else list(self._boxes.classes)
-        if digit <= len(names):
-            self._give_class(names[digit - 1])
-
-    def undo(self) -> None:
-        """Take the last step back."""
-        if self._boxes is not None:
-            self._boxes.undo()
-
-    def redo(self) -> None:
-        """Take the step again that was taken back."""
-        if self._boxes is not None:
-            self._boxes.redo()
 
     # What is said
 
