@@ -61,7 +61,7 @@ def test_without_a_base_there_is_nothing_to_keep():
     ("choice", "field", "said"),
     [
         ({"head_first": 0.35}, "head_first", "35%"),
-        ({"norm": "frozen"}, "freeze_norm", "as in the base"),
+        ({"norm": "updated"}, "freeze_norm", "follows the new images"),
         ({"learning_rate": 0.004}, "learning_rate", "0.004"),
         ({"patience": 2}, "patience", "2 checks"),
         ({"average": False}, "average", ""),
@@ -70,7 +70,7 @@ def test_without_a_base_there_is_nothing_to_keep():
 def test_what_is_chosen_is_taken_and_said(choice, field, said):
     usual, chosen = choose([plane()]), choose([plane()], **choice)
     (value,) = choice.values()
-    assert getattr(chosen.recipe, field) == (True if value == "frozen" else value)
+    assert getattr(chosen.recipe, field) == (False if value == "updated" else value)
     assert said in chosen.text
     assert chosen.text != usual.text
     assert replace(chosen.recipe, **{field: getattr(usual.recipe, field)}) == usual.recipe
