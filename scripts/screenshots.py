@@ -64,6 +64,7 @@ def take_pictures(seconds: int, home: str) -> None:
     viewer.camera.zoom *= 1.6
     correct(boxes, loop.review, image.data)
     picture(viewer, "review")
+    take_queue_picture(viewer, loop)
 
     take_gallery_picture(viewer, loop)
     boxes.finish(())
@@ -77,6 +78,8 @@ def take_pictures(seconds: int, home: str) -> None:
     picture(viewer, "retrain")
     take_models_picture(viewer, loop)
     viewer.window.remove_dock_widget(loop)
+    take_count_picture(viewer)
+    take_evaluate_picture(viewer)
     take_project_picture(viewer, Path(home))
     viewer.close()
 
@@ -94,6 +97,7 @@ def take_models_picture(viewer: Any, loop: Any) -> None:
     loop.retrain.train()
     wait(lambda: not loop.retrain.busy, "the second model")
     loop.retrain.comparison.keep.emit("mitosis")
+    viewer.window.remove_dock_widget(loop)
     describe_model("mitosis@2", "Nuclei and mitoses of the growth experiment, 20x.")
     _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Models")
     dock.parent().raise_()
@@ -143,6 +147,77 @@ def take_gallery_picture(viewer: Any, loop: Any) -> None:
     loop.parent().show()
 
 
+def take_count_picture(viewer: Any) -> None:
+    """Count a stack of parts of the nuclei sample, some of which were drawn by lot and reviewed."""
+    from napari_localize.plugin.boxes import box_layer
+    from napari_localize.plugin.demo import wait
+
+    pixels = np.asarray(next(layer for layer in viewer.layers if layer.name.startswith("nuclei")).data)
+    viewer.layers.clear()
+    parts = [pixels[y : y + 128, x : x + 128] for y in range(0, 385, 64) for x in range(0, 385, 64)]
+    image = viewer.add_image(np.stack(parts), name="stack", contrast_limits=(0, 120))
+    _, localize = viewer.window.add_plugin_dock_widget("napari-localize", "Localize")
+    localize.image.choose(image)
+    localize.model.choose(MODEL)
+    localize.scope.all.setChecked(True)
+    localize.run()
+    wait(lambda: not localize.busy, "the boxes of the stack")
+    viewer.window.remove_dock_widget(localize)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Count")
+    boxes = box_layer(viewer.layers.selection.active)
+    dock.sample.amount.setValue(14)
+    dock.sample.draw_button.click()
+    for image_index in [index for _, index in dock.counted.lot.places][:12]:
+        found = boxes.detections(image_index)
+        boxes.reject(found.ids[found.scores < 0.6].tolist())
+        boxes.finish(image_index)
+    dock.go_on()
+    viewer.reset_view()
+    picture(viewer, "count")
+    viewer.window.remove_dock_widget(dock)
+
+
+def take_queue_picture(viewer: Any, loop: Any) -> None:
+    """Judge some boxes by the queue, as the score says, show what it tells then, and take all back."""
+    from napari_localize.plugin.demo import wait, wait_a_moment
+
+    review = loop.review
+    boxes, queue = review.boxes, review.queue
+    queue.order.setCurrentText("by lot")
+    queue.toggle()
+    wait(lambda: not queue.busy, "how the boxes look")
+    judged = 0
+    for order, number in (("by lot", 24), ("most useful", 3)):
+        queue.order.setCurrentText(order)
+        for _ in range(number):
+            wait_a_moment()
+            (review.accept if boxes.get(queue.current).score > 0.6 else review.reject)()
+            judged += 1
+    picture(viewer, "queue")
+    queue.toggle()
+    for _ in range(judged):
+        boxes.undo()
+
+
+def take_evaluate_picture(viewer: Any) -> None:
+    """Judge a model by the true boxes, and look at one that should not be there."""
+    from napari_localize.plugin.demo import wait, wait_a_moment
+
+    viewer.layers.clear()
+    image, _ = viewer.open_sample("napari-localize", "nuclei")
+    image.contrast_limits = (0, 120)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-localize", "Evaluate")
+    dock.sides.model.choose(MODEL)
+    dock.evaluate()
+    wait(lambda: not dock.busy, "the numbers")
+    dock.result.plot_choice.setCurrentText("F1 by threshold")
+    dock.result.set_threshold(0.3)
+    dock.result.follow("kind:false positive")
+    wait_a_moment()
+    picture(viewer, "evaluate", colors=256)
+    viewer.window.remove_dock_widget(dock)
+
+
 def take_project_picture(viewer: Any, home: Path) -> None:
     """Show a project of the samples in which some planes are finished."""
     from napari_localize.core.samples import ANNOTATIONS, sample_folder
@@ -182,7 +257,7 @@ def correct(boxes: Any, review: Any, pixels: Any) -> None:
     review.next_guess()
 
 
-def picture(viewer: Any, name: str) -> None:
+def picture(viewer: Any, name: str, colors: int = 128) -> None:
     """Save the window, with as many colours as fit into a small file."""
     from PIL import Image
 
@@ -191,7 +266,7 @@ def picture(viewer: Any, name: str) -> None:
     wait_a_moment()
     pixels = viewer.screenshot(canvas_only=False, flash=False)
     path = IMAGES / f"{name}.png"
-    Image.fromarray(pixels).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.fromarray(pixels).convert("RGB").quantize(colors, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size >> 10} kB")
 
 

@@ -166,18 +166,25 @@ def train(
     device: str = "auto",
     seed: int = 0,
     on_event: OnEvent | None = None,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    hold_back: str = "auto",
+    groups: Mapping[str, str] | Sequence[str] | None = None,
+    class_map: Mapping[str, str | None] | None = None,
 ) -> Model:
     """Train a model from annotated images.
 
     Parameters
     ----------
-    images : folder, mapping of names to images, or sequence of images
-        Images are (H, W) or (H, W, C) arrays or paths of image files.
-    annotations : path, Annotations, mapping of names to Detections, or sequence of Detections
-        Matched with the images by name, or by order where it is a sequence. All objects of these images must
-        have their boxes; where planes or areas are marked as reviewed, only those are used, without what is marked
-        as ignored. Images that are not named in `annotations` are not used; an image with an empty `Detections` is
-        an image without objects.
+    images : folder, sequence of folders, mapping of names to images, sequence of images, or None
+        Images are (H, W) or (H, W, C) arrays or paths of image files. None for projects, which know their images, and
+        for annotation files beside their images.
+    annotations : path, Annotations, mapping of names to Detections, sequence of Detections, or several of these
+        Matched with the images by name, or by order where it is a sequence of Detections. All objects of these images
+        must have their boxes; where planes or areas are marked as reviewed, only those are used, without what is
+        marked as ignored. Images that are not named in `annotations` are not used; an image with an empty
+        `Detections` is an image without objects. From a sequence of files, project folders, open projects and
+        mappings everything is learnt together; an image that several of them have is learnt once.
     base : str, path, Model or None
         The model to start from, as in `load_model`; None starts from random weights.
     seconds, epochs : float, int, optional
@@ -185,28 +192,52 @@ def train(
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     seed : int
-        Same data, seed, device and epochs give the same model.
+        Same data, seed, device and epochs give the same model. With `seconds` the number of steps, which the card
+        tells under ``training["steps"]``, depends on how busy the computer is.
     on_event : callable, optional
         Gets messages, progress and the curve as dictionaries, see `napari_localize.training.train.train_model`.
         Without it, what was left out is said as a warning.
+    recipe : mapping, optional
+        Parts of the recipe that are not to be chosen automatically, such as ``{"head_first": 0.3}``; see
+        `napari_localize.core.recipe.RecipeChoices`.
+    hold_back : str
+        Of what whole ones are held back to judge the model on: ``auto`` (guessed from names and folders), ``animal``,
+        ``experiment``, ``well``, ``folder``, ``field``, ``movie``, ``image``, or ``blocks`` of neighbouring planes.
+        With too few of them the model is cross-validated.
+    groups : sequence of str or mapping of str to str, optional
+        Instead of that, the group of each plane: in the order of the planes, or by the name of planes, images or
+        folders.
+    class_map : mapping of str to str or None, optional
+        New name by old name of classes; None for a class that is not to be learnt, whose boxes are ignored.
 
     Returns
     -------
     Model
-        With ``.card``, ``.predict(image)`` and ``.save(path)``.
+        With ``.card``, ``.predict(image)`` and ``.save(path)``. ``.card.training`` tells what was held back.
 
     Raises
     ------
     UserError
-        When images and annotations do not fit together, or there is nothing to learn from.
+        When images and annotations do not fit together, there is nothing to learn from, or a part of the recipe cannot
+        be.
     """
-    from napari_localize.training.pairs import pair_up
+    from napari_localize.core.groups import groups_by_name
+    from napari_localize.training.gathering import gather
 
     if isinstance(base, os.PathLike):
         base = os.fspath(base)
     # In this process a loaded model serves as well as its name.
-    settings = TrainSettings(base=cast("str | None", base), seconds=seconds, epochs=epochs, device=device, seed=seed)
-    pairs = pair_up(images, annotations)
+    settings = TrainSettings(
+        base=cast("str | None", base),
+        seconds=seconds,
+        epochs=epochs,
+        device=device,
+        seed=seed,
+        recipe=recipe or {},
+        hold_back=hold_back,
+    )
+    pairs = gather(images, annotations, class_map)
+    of_planes = groups_by_name(pairs.names, groups)
     _tell(pairs.notes, on_event)
 
     from napari_localize.training.train import train_model
@@ -214,7 +245,14 @@ def train(
     warned: list[str] = []
     listener = on_event or _keep_warnings(warned)
     result = train_model(
-        pairs.planes, pairs.annotations, settings, names=pairs.names, known=pairs.known, on_event=listener
+        pairs.planes,
+        pairs.annotations,
+        settings,
+        names=pairs.names,
+        known=pairs.known,
+        places=pairs.places,
+        groups=of_planes,
+        on_event=listener,
     )
     _tell(warned, on_event)
     return result.model
@@ -357,6 +395,7 @@ def report(
     threshold: float | None = None,
     distance: float | None = None,
     pixel_size: float | None = None,
+    ignore_classes: bool = False,
     images: Any = None,
     model: str | os.PathLike[str] | None = None,
     title: str | None = None,
@@ -380,6 +419,8 @@ def report(
         compared so by default, within half their nominal size.
     pixel_size : float, optional
         Micrometres per pixel, to say sizes and distances in micrometres, too.
+    ignore_classes : bool
+        Take all objects for ones of the same class, such as for a model that knows only ``object``.
     images : folder, or mapping of names to arrays or paths, optional
         Pixels for the pictures of the worst planes.
     model : str or path, optional
@@ -426,6 +467,7 @@ def report(
         threshold=threshold,
         distance=distance,
         pixel_size=pixel_size,
+        ignore_classes=ignore_classes,
         images=images,
         model=identify_only(models_of(found)) if model is None else identify(model),
         title=title,

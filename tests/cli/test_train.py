@@ -13,16 +13,17 @@ from napari_localize import load_model
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.formats import read_annotations, write_annotations
+from napari_localize.project import open_project
 
 
 @pytest.fixture
 def lesson(samples, tmp_path):
-    """A folder with a quarter of the nuclei, and their boxes."""
-    pixels = tifffile.imread(samples / "nuclei.tif")[:256, :256]
+    """A folder with some of the nuclei, and their boxes."""
+    pixels = tifffile.imread(samples / "nuclei.tif")[:96, :96]
     folder = tmp_path / "images"
     folder.mkdir()
     tifffile.imwrite(folder / "n.tif", pixels)
-    boxes = read_annotations(samples / "annotations.json")["nuclei.tif"].clip(256, 256)
+    boxes = read_annotations(samples / "annotations.json")["nuclei.tif"].clip(96, 96)
     boxes = Detections(boxes.boxes, class_names=("nucleus",))
     write_annotations(tmp_path / "boxes.json", Annotations({"n.tif": boxes}))
     return ["--images", folder, "--annotations", tmp_path / "boxes.json", "--device", "cpu"]
@@ -44,6 +45,7 @@ def test_a_model_is_trained_and_the_next_one_from_it(call, lesson, tmp_path):
     assert load_model(tmp_path / "first.safetensors", "cpu").card.training["seed"] == 5
     second = call(
         *("train", *lesson, "--base", tmp_path / "first.safetensors", "--seconds", 1),
+        *("--recipe", "head-first=0.3", "crop_side=96"),
         *("--output", tmp_path / "sec:ond@9.safetensors", "--json"),
     )
     assert second.status == 0
@@ -51,6 +53,8 @@ def test_a_model_is_trained_and_the_next_one_from_it(call, lesson, tmp_path):
     assert summary["base"] == "first@1"
     assert summary["classes"] == ["nucleus"]
     assert not summary["cancelled"]
+    assert "last layers alone for 30%" in summary["recipe"]
+    assert summary["steps"] >= 1
     assert set(summary["comparison"]["old"]) == set(summary["comparison"]["new"]) >= {"AP50", "F1", "count_error"}
     card = load_model(tmp_path / "sec:ond@9.safetensors", "cpu").card
     assert (card.reference, card.parent) == ("sec-ond@1", "first@1")
@@ -70,12 +74,66 @@ def test_mistakes_are_found_before_training(call, lesson, tmp_path):
         (["--annotations", tmp_path / "none.json"], "does not exist"),
         (["--seconds", "nan"], "seconds"),
         (["--device", "tpu", "--base", "none"], "tpu"),
+        (["--recipe", "speed=3"], "no part 'speed'"),
+        (["--recipe", "norm=frozen", "head_first=2"], "head_first"),
     ):
         outcome = call("train", "--base", "none", *lesson, "--output", new, *arguments)
         assert outcome.status == 2
         assert words in outcome.errors[0]
         assert "Training." not in outcome.err
     assert not new.exists()
+
+
+def test_several_sources_are_learnt_from_with_their_classes(call, lesson, tmp_path):
+    pixels = tifffile.imread(tmp_path / "images" / "n.tif")
+    more = tmp_path / "more"
+    more.mkdir()
+    places = {name: (x, y) for name, (y, x) in zip(("A01", "A02", "B01"), ((0, 0), (0, 48), (48, 0)), strict=True)}
+    whole = read_annotations(tmp_path / "boxes.json")["n.tif"]
+    planes = {}
+    for name, (x, y) in places.items():
+        tifffile.imwrite(more / f"{name}.tif", pixels[y : y + 48, x : x + 48])
+        boxes = whole.boxes - np.array([x, y] * 2, np.float32)
+        planes[f"{name}.tif"] = Detections(boxes, class_names=("Nuclei",)).clip(48, 48)
+    assert all(len(boxes) for boxes in planes.values())
+    write_annotations(more / "boxes.json", Annotations(planes))
+    # The same image again, in a project and with a box of something else.
+    with open_project(tmp_path / "again.localize", create=True) as project:
+        project.add_images([tmp_path / "images" / "n.tif"])
+        with project.edit("draw") as edit:
+            edit.add("n.tif", Detections(whole.boxes, class_names=("nucleus",)))
+            edit.add("n.tif", Detections([[0, 0, 9, 9]], class_names=("dirt",)))
+            edit.finish("n.tif")
+    output = tmp_path / "m.safetensors"
+    trained = call(
+        *("train", "--annotations", tmp_path / "boxes.json", more / "boxes.json", tmp_path / "again.localize"),
+        *("--images", tmp_path / "images", more, "--map", "Nuclei=nucleus", "--map", "dirt=", "--hold-back", "image"),
+        *("--base", "none", "--epochs", 1, "--device", "cpu", "--output", output),
+    )
+    assert trained.status == 0
+    assert "are the same image" in trained.err
+    assert "of 4 images (" in trained.err
+    card = load_model(output, "cpu").card
+    assert card.classes == ["nucleus"]
+    assert len(card.training["planes"]) == 4
+    assert len(card.training["held_back"]) == 1
+
+
+def test_mistakes_about_several_sources_are_found_before_training(call, lesson, tmp_path):
+    arguments = ["--base", "none", "--epochs", 1, "--output", tmp_path / "m.safetensors"]
+    for more, words in (
+        (["--map", "cell=x"], "no class 'cell'"),
+        (["--map", "nucleus"], "old=new"),
+        (["--map", "nucleus=a", "--map", "nucleus=b"], "mapped twice"),
+        (["--map", "nucleus=-"], "no box to learn from"),
+        (["--hold-back", "well"], "such as A01"),
+        (["--annotations", tmp_path / "boxes.json", tmp_path / "none.json"], "does not exist"),
+        (["--annotations", tmp_path / "none.localize"], "no project"),
+    ):
+        outcome = call("train", *lesson, *arguments, *more)
+        assert outcome.status == 2
+        assert words in outcome.errors[0]
+    assert not (tmp_path / "m.safetensors").exists()
 
 
 @pytest.mark.parametrize(

@@ -289,6 +289,17 @@ def test_only_what_was_reviewed_counts():
     assert any("1 annotated plane was left out" in note for note in report.notes)
 
 
+def test_classes_can_be_ignored():
+    true, found = {"p": boxes((0, 0))}, {"p": boxes((0, 0), scores=[0.9], class_names=("object",))}
+    apart = nl.report(found, true)
+    assert apart.all.f1 == 0
+    assert "ignore classes" in apart.notes[0]
+    together = nl.report(found, true, ignore_classes=True)
+    assert (together.all.f1, together.ap50, together.notes) == (1, 1, ())
+    assert "--ignore-classes" in together.command
+    assert "of any class" in together.methods
+
+
 def test_nothing_found_and_nothing_there():
     report = nl.report({"a": Detections.empty()}, {"a": boxes((0, 0))})
     assert (report.all.recall, report.ap50) == (0, 0)
@@ -314,7 +325,13 @@ def test_the_receipt_tells_the_data_by_what_they_hold(tmp_path):
     receipt = nl.report(tmp_path / "found.json", sample_folder() / ANNOTATIONS, threshold=0.1).receipt
     assert receipt["data"]["predictions"]["source"] == str(tmp_path / "found.json")
     assert len(receipt["data"]["predictions"]["file_sha256"]) == 64
-    assert receipt["settings"] == {"threshold": 0.1, "iou": 0.5, "distance_px": None, "pixel_size_um": None}
+    assert receipt["settings"] == {
+        "threshold": 0.1,
+        "iou": 0.5,
+        "distance_px": None,
+        "pixel_size_um": None,
+        "ignore_classes": False,
+    }
     assert receipt["command"].startswith("napari-localize evaluate --predictions ")
     assert {"napari-localize", "numpy", "python"} <= set(receipt["versions"])
     assert fingerprint(found) == fingerprint(dict(reversed(list(found.items()))))

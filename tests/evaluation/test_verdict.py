@@ -33,3 +33,12 @@ def test_changes_are_counted_by_kind():
     changes = [{"kind": "gained", "text": "RBC 0.80, right"}, {"kind": "gained", "text": "RBC 0.50, wrong"}]
     assert changes_in_words(comparison(changes=changes)) == {"gained": "gained 2 (1 right)"}
     assert changes_in_words(comparison()) == {}
+
+
+def test_a_cross_validation_says_what_its_numbers_are_of():
+    judged = verdict({**comparison(GATE), "cross_validated": True})
+    assert judged.word == verdict(comparison(GATE)).word
+    assert judged.sentence.startswith("Cross-validated: each ")
+    assert judged.sentence.endswith(verdict(comparison(GATE)).sentence)
+    alone = {"planes": ["x"], "gate": None, "cross_validated": True}
+    assert verdict(alone).sentence.startswith("Cross-validated: each half of the plane was judged by a model that had")

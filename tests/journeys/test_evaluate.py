@@ -46,7 +46,7 @@ def test_a_model_is_judged_and_its_mistakes_are_seen(person, viewer, truth_of, t
     # A lower threshold brings false positives; a click goes to the first, a key to the next.
     dock.result.set_threshold(0.25)
     wrong = [finding for finding in dock.result.report.findings if finding.kind == "false positive"]
-    assert f">{len(wrong)} false positive" in dock.result.errors.text()
+    assert f";{len(wrong)} false positive" in dock.result.errors.text()
     dock.result.errors.linkActivated.emit("kind:false positive")
     bar = dock.result.findings
     assert bar.finding == wrong[0]
@@ -75,7 +75,7 @@ def test_a_model_is_judged_and_its_mistakes_are_seen(person, viewer, truth_of, t
     page = tmp_path / "report.html"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args, **kwargs: (str(page), ""))
     person.press(dock.copy_button)
-    assert QApplication.clipboard().text() == again.methods
+    assert QApplication.clipboard().text() == dock.outcome.report(dock.result.threshold).methods
     person.press(dock.save_button)
     person.wait(lambda: not dock.busy, "the report is written")
     text = page.read_text(encoding="utf-8")

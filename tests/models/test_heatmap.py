@@ -109,6 +109,16 @@ def test_where_nothing_is_known_nothing_is_learnt():
     torch.testing.assert_close(heatmap_loss(answer, draw(boxes[1:], known=known)).detach(), loss)
 
 
+def test_an_answer_where_it_is_emphasised_that_there_is_nothing_costs_more():
+    targets = draw([[4, 4, 24, 24]])
+    answer = random_answer()
+    usual = heatmap_loss(answer, targets).detach()
+    targets.emphasis[..., CELLS // 2 :] = 3.0
+    assert heatmap_loss(answer, targets) > usual
+    targets.known[..., CELLS // 2 :] = 0.0
+    assert heatmap_loss(answer, targets) < usual
+
+
 @pytest.mark.parametrize("boxes", [[], [[10, 10, 40, 40]], [[0, 0, 1, 1]]])
 def test_the_loss_is_finite_and_can_be_learnt_from(boxes):
     answer = random_answer()

@@ -14,6 +14,7 @@ from napari_localize.models.heatmap.loss import heatmap_loss
 from napari_localize.models.heatmap.network import STRIDE
 from napari_localize.training import crops
 from napari_localize.training.crops import CropRecipe, TrainingPlane, make_batch
+from napari_localize.training.paste import Source
 
 PLAIN = CropRecipe(side=128, diameters=(12, 40), invert=0, grey=0, recolour=0, noise=0, blur=0)
 
@@ -39,7 +40,8 @@ def painted(size=(150, 190), count=20, seed=0, reach=0):
 
 def some_crops(plane, recipe, count, seed=0):
     rng = np.random.default_rng(seed)
-    return [crops._crop(plane, recipe, rng) for _ in range(count)]
+    source = Source([plane])
+    return [crops._crop(plane, recipe, rng, source) for _ in range(count)]
 
 
 def grey_of(plane, box):
@@ -91,7 +93,7 @@ def test_every_turn_occurs():
 def test_slivers_are_neither_objects_nor_background():
     plane = painted(seed=3, reach=-3)  # at the border they would be continued beyond it
     some = False
-    for image, boxes, _, cut, _ in some_crops(plane, PLAIN, 100):
+    for image, boxes, _, cut, *_ in some_crops(plane, PLAIN, 100):
         batch_like = torch.cat([boxes, cut])
         assert (batch_like[:, 2:] > batch_like[:, :2]).all()
         lit = image[0].clone()

@@ -12,12 +12,12 @@ import torch
 from napari_localize.core.detections import Detections
 from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import ArrayPlane
+from napari_localize.core.splitting import Split
 from napari_localize.models.card import Ancestor
 from napari_localize.models.checks import MOST_WINDOWS, WINDOW, CheckSet, save_checks
 from napari_localize.models.localizer import Model, load_model
 from napari_localize.models.registry import STORE_VARIABLE, checks_path, keep_model
 from napari_localize.training.domains import SAMPLES, check_domains, earlier_domains, make_checks, sample_checks
-from napari_localize.training.planes import Split
 from napari_localize.training.record import ancestors_of
 
 SIDE = 192

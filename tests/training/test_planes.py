@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
@@ -18,7 +16,6 @@ from napari_localize.training.planes import (
     busiest_windows,
     check_annotations,
     read_training_plane,
-    split_planes,
     training_windows,
 )
 
@@ -65,47 +62,6 @@ def test_more_classes_than_a_model_can_have():
     names = [f"object {number}" for number in range(1001)]
     with pytest.raises(UserError, match="1001 classes, but a model can have 1000"):
         check_annotations([ArrayPlane(np.zeros((32, 32)))], [boxes((0, 0, 9, 9), names=names)], ["p"])
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_of_few_planes_none_is_held_back(count):
-    split = split_planes([boxes(BOX)] * count, ["x"] * count, 0)
-    assert split.train == split.validation == list(range(count))
-    assert not split.held_back
-    assert "flatter" in split.text
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.sets(st.sampled_from("abc")), min_size=4, max_size=30), st.integers(0, 5))
-def test_neighbours_are_held_back_together(contents, seed):
-    annotations = [
-        boxes(*[BOX] * len(names), names=tuple("abc"), labels=["abc".index(name) for name in names])
-        for names in contents
-    ]
-    split = split_planes(annotations, [f"p{index}" for index in range(len(contents))], seed)
-    assert split == split_planes(annotations, [f"p{index}" for index in range(len(contents))], seed)
-    if not split.held_back:
-        # Only where a class would be lost to the training, or there is nothing to compare on.
-        assert "none" in split.text or "Too few" in split.text
-        return
-    assert sorted(split.train + split.validation) == list(range(len(contents)))
-    assert split.validation == list(range(split.validation[0], split.validation[-1] + 1))
-    assert len(split.validation) == max(1, round(0.2 * len(contents)))
-    for part in (split.train, split.validation):
-        assert any(contents[index] for index in part)
-
-
-def test_the_only_plane_with_a_class_is_learnt_from():
-    annotations = [boxes(BOX, names=("a", "b")) for _ in range(10)]
-    annotations[4] = boxes(BOX, BOX, names=("a", "b"), labels=[0, 1])
-    for seed in range(5):
-        assert 4 in split_planes(annotations, ["x"] * 10, seed).train
-
-
-def test_one_annotated_plane_among_empty_ones():
-    split = split_planes([boxes(BOX), boxes(), boxes(), boxes()], list("wxyz"), 0)
-    assert not split.held_back
-    assert "Too few planes have boxes" in split.text
 
 
 def test_a_plane_is_read_as_the_network_sees_it():

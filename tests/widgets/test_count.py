@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QMessageBox
@@ -165,10 +166,25 @@ def test_a_click_on_a_plane_goes_there_and_titles_sort(viewer, widget, layer):
     table.sortByColumn(2, Qt.SortOrder.DescendingOrder)
     found = [int(table.rows.data(table.rows.index(row, 2))) for row in range(PLANES)]
     assert found == sorted(found, reverse=True)
-    most = table.rows.place(0)
-    widget.result.slider.setValue(30)
-    assert table.rows.rowCount() == PLANES
-    assert most[1] in {(z,) for z in range(PLANES)}
+    box_layer(layer).finish((4,))
+    widget.recount()
+    table.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    assert table.rows.data(table.rows.index(0, 1)) == "✓"
+    assert table.rows.place(0)[1] == (4,)
+
+
+def test_without_a_card_the_count_begins_with_what_is_shown(viewer, widget, layer):
+    image = viewer.layers["stack"]
+    other = new_box_layer(image, ("nucleus",), name="other")
+    box_layer(other).set_filter(0.4)
+    rng = np.random.default_rng(3)
+    viewer.add_layer(other)
+    box_layer(other).set_proposals({(z,): found_on(rng) for z in range(PLANES)}, "lost@1")
+    widget.boxes.choose(other)
+    widget.recount()
+    assert widget.result.threshold == pytest.approx(0.4)
+    assert not widget.result.card_button.isVisibleTo(widget)
+    assert "does not tell" in widget.result.calibration.text()
 
 
 def test_tables_are_written_and_text_is_copied(widget, layer, tmp_path, monkeypatch):
@@ -213,8 +229,8 @@ def test_a_whole_project_is_counted_and_the_command_line_says_the_same(viewer, w
     assert "Project plate" in widget.scope.currentText()
     assert len(widget._planes) == 12
     assert widget.sample.amount.value() == 12
-    lot = widget._counted.lot.drawn(6, list(widget._planes))
-    widget._counted.keep_lot(lot)
+    lot = widget.counted.lot.drawn(6, list(widget._planes))
+    widget.counted.keep_lot(lot)
     with project.edit("judge") as edit:
         for place in lot.places:
             (plane,) = project.planes(project.image(place[0]))
@@ -230,3 +246,27 @@ def test_a_whole_project_is_counted_and_the_command_line_says_the_same(viewer, w
     assert main(["count", str(project.path), "--threshold", "0.55"]) == 0
     assert widget.report.sentence in capsys.readouterr().out
     assert layer_of(viewer, project.images()[0]) is None
+
+
+def test_planes_of_a_project_are_opened_one_after_the_other_and_stay_counted(viewer, widget, finish, tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(7):
+        tifffile.imwrite(tmp_path / f"well{number}.tif", rng.integers(0, 255, (90, 72), np.uint8))
+    project = open_project(tmp_path / "plate", create=True)
+    project.add_images([tmp_path])
+    for plane in project.planes():
+        project.propose(plane, found_on(rng), "nuclei@1")
+    switch_to(viewer, project)
+    widget.scope.setCurrentIndex(1)
+    finish(widget)
+    widget.sample.amount.setValue(6)
+    widget.sample.draw_button.click()
+    for number, (image, plane) in enumerate(widget._lot.places):
+        (entry,) = [one for one in project.images() if one.id == image]
+        judge(box_layer(layer_of(viewer, entry)), plane)
+        widget.go_on()
+        assert widget.report.reviewed == number + 1
+    assert len(project.images()) == 7
+    assert "All 6 planes" in widget.sample.state.text()
+    total = widget.report.classes.loc["all"]
+    assert total["low"] < 7 * 13 < total["high"]

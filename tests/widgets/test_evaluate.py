@@ -93,7 +93,7 @@ def test_two_layers_and_every_way_to_a_mistake(evaluation, layers, viewer, finis
     assert result.report.all.f1 == pytest.approx(expected.loc["all", "F1"])
     shown = numbers(result.numbers.text())
     assert shown[1] == pytest.approx(expected.loc["all", "precision"], abs=0.006)
-    for words in ("1 false positive<", "1 missed<", "1 poor overlap<", "1 wrong class<"):
+    for words in (";1 false positive&", ";1 missed&", ";1 poor overlap&", ";1 wrong class&"):
         assert words in result.errors.text()
 
     # A kind of mistake is outlined on the image, and the keys go on to the next.
@@ -114,7 +114,7 @@ def test_two_layers_and_every_way_to_a_mistake(evaluation, layers, viewer, finis
     assert "What is wrong on squares" in bar.text()
     result.plot_choice.setCurrentText(CONFUSION)
     assert not result.confusion.isHidden()
-    assert "href='cell:1:0'>1<" in result.confusion.text()
+    assert "href='cell:1:0'>&nbsp;1&nbsp;<" in result.confusion.text()
     result.follow("cell:1:0")
     assert bar.finding.text == "found as small, is large, score 0.70"
     bar.close_button.click()
@@ -131,6 +131,7 @@ def test_the_threshold_acts_without_a_run(evaluation, layers, finish, until):
     result.best_button.click()
     assert result.threshold == pytest.approx(0.9)
     assert not result.best_button.isEnabled()
+    assert "flatters F1" in result.notes.text()
     assert "Best 0.90" in result.best_button.text()
 
 
@@ -150,8 +151,9 @@ def test_a_model_is_run_on_the_planes_of_the_truth(evaluation, layers, finish, e
     monkeypatch.setattr(evaluate, "shared_engine", lambda: engine)
     evaluation.sides.model.refresh("plain@1")
     compare(evaluation, finish, RUN, layers[1])
-    assert evaluation.result.report.receipt["model"]["reference"] == "plain@1"
-    assert len(evaluation.result.report.receipt["model"]["sha256"]) == 64
+    receipt = evaluation.outcome.report(0.5).receipt
+    assert receipt["model"]["reference"] == "plain@1"
+    assert len(receipt["model"]["sha256"]) == 64
     assert evaluation.result.report.all.recall == pytest.approx(0.75)
     assert "plain@1, run on these planes" in evaluation.status.text()
 
@@ -203,7 +205,7 @@ def test_an_annotation_file_is_compared_with_on_the_images_that_are_open(
     finish(evaluation)
     assert [row.name for row in evaluation.result.report.planes] == ["squares"]
     assert "1 planes of truth.json are not open" in evaluation.result.notes.text()
-    assert str(path) in evaluation.result.report.command
+    assert str(path) in evaluation.outcome.report(0.5).command
     nl.write_annotations(tmp_path / "far.json", Annotations({"elsewhere.png": TRUE}))
     evaluation.sides.choose_file(str(tmp_path / "far.json"))
     evaluation.evaluate()
@@ -226,6 +228,17 @@ def test_it_says_when_the_numbers_are_older_than_the_boxes(evaluation, layers, f
     assert evaluation.old.text() == ""
     evaluation.sides.iou.setValue(0.75)
     until(lambda: "what was chosen before" in evaluation.old.text())
+
+
+def test_classes_can_be_ignored(evaluation, layers, finish):
+    compare(evaluation, finish, *layers)
+    evaluation.result.set_threshold(0.0)
+    assert "wrong class" in evaluation.result.errors.text()
+    evaluation.sides.ignore_classes.click()
+    evaluation.evaluate()
+    finish(evaluation)
+    evaluation.result.set_threshold(0.0)
+    assert "wrong class" not in evaluation.result.errors.text()
 
 
 def test_a_layer_is_not_compared_with_itself(evaluation, layers, messages):
@@ -259,7 +272,7 @@ def test_points_are_compared_by_distance(evaluation, viewer, squares, finish):
 def test_the_report_is_saved_and_the_methods_are_copied(evaluation, layers, finish, monkeypatch, tmp_path):
     compare(evaluation, finish, *layers)
     evaluation.copy_button.click()
-    assert QApplication.clipboard().text() == evaluation.result.report.methods
+    assert QApplication.clipboard().text() == evaluation.outcome.report(evaluation.result.threshold).methods
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args, **kwargs: (str(tmp_path / "mine"), ""))
     evaluation.save_button.click()
     finish(evaluation)

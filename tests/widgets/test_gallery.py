@@ -4,19 +4,25 @@ import threading
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QSettings, Qt
+from qtpy.QtCore import QEvent, QPointF, QSettings, Qt
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_localize.core import arrange
+from napari_localize.core.boxes import BoxRows
 from napari_localize.core.detections import Detections
 from napari_localize.core.samples import ANNOTATIONS, sample_folder
+from napari_localize.core.table import BoxTable
 from napari_localize.engine.client import shared_engine
 from napari_localize.formats import read_annotations
 from napari_localize.plugin.boxes import box_layer
+from napari_localize.plugin.crops import Crops
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.pairs import pair
 from napari_localize.widgets._gallery_filter import ALIKE, STRANGE
-from napari_localize.widgets._gallery_view import pixels_of
+from napari_localize.widgets._gallery_model import GalleryModel
+from napari_localize.widgets._gallery_view import GalleryView, pixels_of
 from napari_localize.widgets.gallery import GalleryWidget
 from napari_localize.widgets.review import ReviewWidget
 
@@ -155,6 +161,31 @@ def test_keys_and_mouse_select_and_digits_give_a_class(filled, qtbot):
     assert [action.data() for action in filled._menu.actions()] == ["a", "b"]
     filled._menu.actions()[0].trigger()
     assert filled.boxes.get(key).label == "a"
+
+
+def test_a_rubber_band_selects_what_it_touches(qtbot):
+    """In a window that is shown, as only there the mouse can be followed."""
+    table = BoxTable({"a": "#E69F00"})
+    table.load(BoxRows.from_detections((), guesses()))
+    model = GalleryModel(None)
+    model.set_boxes(table, table.take())
+    view = GalleryView(Crops(), model, {})
+    qtbot.addWidget(view)
+    view.resize(350, 400)
+    view.show()
+    assert view.columns == 3
+    places = [view.visualRect(model.index(at, 0)).center() for at in (0, 4)]
+    button, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    for kind, place, changed, held in (
+        (QEvent.Type.MouseButtonPress, places[0], button, button),
+        (QEvent.Type.MouseMove, places[1], none, button),
+        (QEvent.Type.MouseButtonRelease, places[1], button, none),
+    ):
+        there = QPointF(view.viewport().mapToGlobal(place))
+        event = QMouseEvent(kind, QPointF(place), there, changed, held, Qt.KeyboardModifier.NoModifier)
+        QApplication.sendEvent(view.viewport(), event)
+    assert view.selected_rows() == [0, 1, 3, 4]
+    view.stop()
 
 
 def test_many_at_once_are_one_step_with_their_number(filled):

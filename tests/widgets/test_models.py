@@ -260,10 +260,10 @@ def test_a_kept_model_is_shown_at_once(widget, keep, until):
 
 
 def test_the_filter_leaves_what_fits_and_where_it_comes_from(widget, keep, show):
-    keep("mine", "generalist", description="For smears.")
+    keep("mine", "generalist", description="For the clinic.")
     keep("other", "nuclei")
     show("mine@1")
-    widget.search.setText("SMEARS")
+    widget.search.setText("CLINIC")
     assert [item.text(0) for item in widget.tree.items() if not item.isHidden()] == ["generalist@2", "mine@1"]
     widget.search.setText("nothing like it")
     assert "change the filter" in widget.message.text()

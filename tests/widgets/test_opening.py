@@ -12,12 +12,18 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, Q
 from napari_localize.plugin.areas import tints_of
 from napari_localize.plugin.keeping import keeper_of
 from napari_localize.plugin.window import windows_of
+from napari_localize.widgets.count import CountWidget
+from napari_localize.widgets.evaluate import EvaluateWidget
+from napari_localize.widgets.gallery import GalleryWidget
 from napari_localize.widgets.localize import LocalizeWidget
 from napari_localize.widgets.models import ModelsWidget
 from napari_localize.widgets.retrain import RetrainWidget
 from napari_localize.widgets.review import ReviewWidget
 
-DOCKS = [LocalizeWidget, ReviewWidget, RetrainWidget, ModelsWidget]
+KEYED = [LocalizeWidget, ReviewWidget, RetrainWidget, ModelsWidget, CountWidget, EvaluateWidget]
+"""Docks with keys that Qt knows."""
+
+DOCKS = [*KEYED, GalleryWidget]
 
 
 def test_no_dock_imports_torch():
@@ -54,7 +60,7 @@ def test_keys_are_shown_and_collide_neither_with_each_other_nor_with_napari(dock
     from napari.utils.shortcuts import default_shortcuts
 
     taken = {str(key) for keys in default_shortcuts.values() for key in keys}
-    for kind in DOCKS:
+    for kind in KEYED:
         keys = [shortcut.key().toString() for shortcut in dock(kind).findChildren(QShortcut)]
         assert keys
         assert max(Counter(keys).values()) == 1

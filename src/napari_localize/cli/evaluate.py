@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threshold", type=float, metavar="T", help="lowest score that counts, but for AP; by default all boxes do")
     add("--distance", type=float, metavar="PX", help="compare centres, not boxes: largest distance of a hit, in pixels")
     add("--pixel-size", type=float, metavar="UM", help="micrometres per pixel, for sizes and distances in the report")
+    add("--ignore-classes", action="store_true", help="take all objects for ones of the same class")
     add("--images", metavar="FOLDER", help="the images, for pictures of the worst ones in the report")
     add("--report", metavar="FILE.html", help="write a page with everything")
     add("--receipt", metavar="FILE.json", help="write model, data, settings and versions")
@@ -49,9 +50,11 @@ def run(args: argparse.Namespace) -> int:
         for note in data.notes:
             say(f"{path}: {note}")
     report: EvaluationReport | None = None
-    if any(value is not None for value in (args.threshold, args.distance, args.report, args.receipt)):
+    if args.ignore_classes or any(
+        value is not None for value in (args.threshold, args.distance, args.report, args.receipt)
+    ):
         report = _report(args, predictions, annotations)
-    plain = args.threshold is None and args.distance is None
+    plain = args.threshold is None and args.distance is None and not args.ignore_classes
     table = evaluate(predictions, annotations, iou=args.iou) if plain or report is None else report.table
     for note in table.attrs["notes"]:
         say(note)
@@ -101,6 +104,7 @@ def _report(args: argparse.Namespace, predictions: Annotations, annotations: Ann
         threshold=args.threshold,
         distance=args.distance,
         pixel_size=args.pixel_size,
+        ignore_classes=args.ignore_classes,
         images=args.images,
         model=identify_only(models_of(predictions)),
     )

@@ -1,6 +1,8 @@
 """Train a model from annotated images.
 
-Images and annotations are matched by name. Ctrl-C ends the training and keeps the best model so far; pressed
+Images and annotations are matched by name; projects know their images, and without --images those are taken that lie
+beside the annotations. Of several annotation files and projects everything is learnt together, an image that more than
+one of them has once. Ctrl-C ends the training and keeps the best model so far; pressed
 twice it leaves nothing.
 """
 
@@ -10,12 +12,16 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_localize.cli._files import check_output_file
 from napari_localize.cli._report import Progress, result, result_json, say
 from napari_localize.core.errors import UserError
+from napari_localize.core.groups import HOLD_BACK
+from napari_localize.core.mapping import parse_class_map
+from napari_localize.core.recipe import RecipeChoices
 from napari_localize.core.settings import TrainSettings
 from napari_localize.evaluation.forgetting import f1_in_words
 from napari_localize.evaluation.verdict import changes_in_words, verdict
@@ -28,8 +34,16 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command can be given."""
     add = parser.add_argument
-    add("--images", required=True, metavar="DIR", help="folder of the images")
-    add("--annotations", required=True, metavar="FILE", help="their boxes, in any known format")
+    add("--images", nargs="+", metavar="DIR", help="folder of the images, or several")
+    add(
+        "--annotations",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="their boxes, in any known format; several files or projects are learnt from together",
+    )
+    add("--map", action="append", default=[], metavar="OLD=NEW", help="learn a class as another one, OLD= not at all")
+    add("--hold-back", default="auto", choices=HOLD_BACK, help="of what whole ones are judged on (default: auto)")
     add("--output", required=True, metavar="FILE.safetensors", help="where the model goes")
     add("--base", default="generalist", metavar="NAME|FILE|none", help="what to start from (default: generalist)")
     length = parser.add_mutually_exclusive_group()
@@ -37,6 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--epochs", type=int, metavar="N", help="how often to go through the images instead")
     add("--seed", type=int, default=0, metavar="N", help="for a repeatable training, with --epochs (default: 0)")
     add("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="where to compute (default: auto)")
+    add(
+        "--recipe",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PART=VALUE",
+        help="parts of the recipe that are not to be chosen automatically, such as head_first=0.3 copy_paste=0: "
+        + ", ".join(part.name for part in fields(RecipeChoices)),
+    )
     add("--overwrite", action="store_true", help="replace a file that exists")
     add("--json", action="store_true", help="write a machine readable summary to standard output")
 
@@ -52,18 +75,22 @@ def run(args: argparse.Namespace) -> int:
         epochs=args.epochs,
         device=args.device,
         seed=args.seed,
+        recipe=RecipeChoices.parse(args.recipe),
+        hold_back=args.hold_back,
     )
+    class_map = parse_class_map(args.map)
     check_output_file(output, overwrite=args.overwrite)
-    if not Path(args.images).is_dir():
-        raise UserError(f"{args.images} is not a folder; give the folder of the images.")
+    for folder in args.images or ():
+        if not Path(folder).is_dir():
+            raise UserError(f"{folder} is not a folder; give the folder of the images.")
     from napari_localize.models.card import read_card
     from napari_localize.models.registry import find_model
 
     if settings.base is not None:
         read_card(find_model(settings.base))
-    from napari_localize.training.pairs import pair_up
+    from napari_localize.training.gathering import gather
 
-    pairs = pair_up(args.images, args.annotations)
+    pairs = gather(args.images, args.annotations, class_map)
     for note in pairs.notes:
         say(note)
     from napari_localize.training.train import train_model
@@ -78,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
             settings,
             names=pairs.names,
             known=pairs.known,
+            places=pairs.places,
             on_event=lambda event: _show(event, progress),
             should_stop=stopped.is_set,
         )
@@ -95,6 +123,8 @@ def run(args: argparse.Namespace) -> int:
                 "verdict": verdict(trained.comparison)._asdict(),
                 "changes": changes_in_words(trained.comparison),
                 "cancelled": trained.cancelled,
+                "recipe": trained.recipe,
+                "steps": trained.steps,
             }
         )
     else:

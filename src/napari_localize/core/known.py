@@ -75,6 +75,13 @@ class KnownArea:
             return ~inside(centers, self.ignored)
         return inside(centers, self.reviewed, self.ignored)
 
+    def within(self, x0: float, y0: float, x1: float, y1: float) -> Self:
+        """Return what of the area lies in a rectangle of the plane."""
+        if self.reviewed is None:
+            return type(self)(((x0, y0, x1, y1),), self.ignored)
+        cut = [(max(a, x0), max(b, y0), min(c, x1), min(d, y1)) for a, b, c, d in self.reviewed]
+        return type(self)(tuple(part for part in cut if part[0] < part[2] and part[1] < part[3]), self.ignored)
+
     def moved(self, x: float, y: float, reduced: float = 1.0) -> Self:
         """Return the area in a part of the plane that begins at x and y and is so many times smaller."""
 

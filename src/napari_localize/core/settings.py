@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from napari_localize.core.errors import UserError
+from napari_localize.core.groups import check_hold_back
+from napari_localize.core.recipe import RecipeChoices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,13 @@ class TrainSettings:
     device : str
         As in `PredictSettings`.
     seed : int
-        Same data, seed, device and epochs give the same model.
+        Same data, seed, device and epochs give the same model. With `seconds` the number of steps depends on how busy
+        the computer is, and so does the model.
+    recipe : RecipeChoices or mapping
+        Parts of the recipe that are not to be chosen automatically.
+    hold_back : str
+        Of what whole ones are held back to judge the model on, one of `core.groups.HOLD_BACK`; ``auto`` guesses it
+        from names and folders.
     """
 
     base: str | None = "generalist"
@@ -66,8 +76,12 @@ class TrainSettings:
     epochs: int | None = None
     device: str = "auto"
     seed: int = 0
+    recipe: RecipeChoices | Mapping[str, Any] = field(default_factory=RecipeChoices)
+    hold_back: str = "auto"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.recipe, RecipeChoices):
+            object.__setattr__(self, "recipe", RecipeChoices.of(self.recipe))
         if self.seconds is not None and self.epochs is not None:
             raise UserError("both seconds and epochs are given; give only one of them.")
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
@@ -76,3 +90,10 @@ class TrainSettings:
             raise UserError(f"the number of epochs is {self.epochs}; it must be 1 or more.")
         if self.seed < 0:
             raise UserError(f"the seed is {self.seed}; it must be 0 or more.")
+        check_hold_back(self.hold_back)
+
+    @property
+    def choices(self) -> RecipeChoices:
+        """The recipe's chosen parts."""
+        assert isinstance(self.recipe, RecipeChoices)
+        return self.recipe

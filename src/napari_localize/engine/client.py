@@ -142,15 +142,22 @@ class Engine:
         *,
         names: Sequence[str],
         known: Sequence[KnownArea] | None = None,
+        places: Sequence[str] | None = None,
         on_event: OnEvent | None = None,
     ) -> Job:
         """Train a model on the boxes of some planes: wholly, or where they are known to tell everything.
+
+        Parameters
+        ----------
+        planes, annotations, settings, names, known, places, on_event
+            As for `training.train.train_model`.
 
         Returns
         -------
         Job
             Its result is a dict with ``path`` (str, the candidate model in a temporary folder of this process),
-            ``card``, ``comparison`` and ``cancelled`` (bool: stopped early; the candidate is the best so far).
+            ``card``, ``comparison``, ``cancelled`` (bool: stopped early; the candidate is the best so far), ``recipe``
+            (str: how it learnt) and ``steps``.
         """
         known = [EVERYWHERE] * len(planes) if known is None else known
         if not len(planes) == len(annotations) == len(names) == len(known):
@@ -163,6 +170,7 @@ class Engine:
             chosen["base"] = _absolute(settings.base)
         areas = [[area.reviewed, area.ignored] for area in known]
         arguments = {"annotations": list(annotations), "settings": chosen, "names": list(names), "known": areas}
+        arguments["places"] = [""] * len(planes) if places is None else list(places)
         return self.submit("train", planes, arguments, on_event=on_event)
 
     def teach(

@@ -86,6 +86,7 @@ def train(task: Task) -> dict[str, Any]:
             TrainSettings(**task.arguments["settings"]),
             names=task.arguments["names"],
             known=[KnownArea(*area) for area in task.arguments["known"]],
+            places=task.arguments["places"],
             on_event=task.emit,
             should_stop=task.should_stop,
         )
@@ -100,6 +101,8 @@ def train(task: Task) -> dict[str, Any]:
         "card": result.model.card.model_dump(mode="json"),
         "comparison": result.comparison,
         "cancelled": result.cancelled,
+        "recipe": result.recipe,
+        "steps": result.steps,
     }
 
 

@@ -175,17 +175,18 @@ class _Ratio:
     def of(cls, found: NDArray[Any], true: NDArray[Any]) -> Self:
         if not len(found):
             raise UserError("no plane is reviewed; finish some that were chosen at random.")
-        # One more on each, so that objects may be where nothing was found.
-        return cls.by_size(true, found + 1)
+        # One more on each, so that objects may be where nothing was found; and one object off somewhere, as a model
+        # that was right on all reviewed planes is not right on all others.
+        return cls.by_size(true, found + 1, 1.0)
 
     @classmethod
-    def by_size(cls, true: NDArray[Any], size: NDArray[Any]) -> Self:
+    def by_size(cls, true: NDArray[Any], size: NDArray[Any], beyond: float = 0.0) -> Self:
         units, whole = len(size), float(size.sum())
         weight = size / whole
         value = float(true.sum()) / whole
         off = true - value * size
         raised = off / np.maximum(1 - weight, 1e-3)
-        square = float((raised**2).mean())
+        square = float((raised**2).mean()) + beyond / units
         spare = max(units - 1, 1)
         effective = 1 / float((weight**2).sum()) - 1
         # A variance that few large deviations make up is itself known badly.
@@ -196,8 +197,8 @@ class _Ratio:
             float((raised**3).mean()) / square**1.5 / math.sqrt(units) if square > 0 else 0.0,
             min(effective, 2 * units / (kurtosis - 1)) if kurtosis > 1 else effective,
             units,
-            float((off**2 / size).sum() / spare),
-            float((off**2).sum() / (size**2).sum() * units / spare),
+            (float((off**2 / size).sum()) + beyond * units / whole) / spare,
+            (float((off**2).sum()) + beyond) / float((size**2).sum()) * units / spare,
         )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,10 @@ class Evaluation:
         Of the average precision at that.
     notes : tuple of str
     pixel_size : float or None
+    ignore_classes : bool
+        Whether all objects were taken for ones of the same class.
+    best : (float, float)
+        The threshold with the highest F1, and that F1.
     """
 
     names: tuple[str, ...]
@@ -59,6 +63,7 @@ class Evaluation:
     interval: Estimate
     notes: tuple[str, ...] = ()
     pixel_size: float | None = None
+    ignore_classes: bool = False
     best: tuple[float, float] = field(default=(0.5, math.nan))
 
     @classmethod
@@ -70,6 +75,7 @@ class Evaluation:
         iou: float = 0.5,
         distance: float | None = None,
         pixel_size: float | None = None,
+        ignore_classes: bool = False,
         on_step: Callable[[float, float], None] | None = None,
     ) -> Evaluation:
         """Match predictions and annotations.
@@ -84,6 +90,8 @@ class Evaluation:
             compared so by default, within half their nominal size.
         pixel_size : float, optional
             Micrometres per pixel.
+        ignore_classes : bool
+            Take all objects for ones of the same class.
         on_step : callable, optional
             Is told how much is done, and of how much; what it raises ends the work.
 
@@ -99,7 +107,7 @@ class Evaluation:
             raise UserError(f"the distance is {distance}; it must be above 0 pixels.")
         compared = paired(predictions, annotations)
         tell(1, 10)
-        found, true = ([_counted(pair[side]) for pair in compared.pairs] for side in (0, 1))
+        found, true = ([_counted(pair[side], ignore_classes) for pair in compared.pairs] for side in (0, 1))
         if distance is None and compared.points:
             distance = (typical_size(true) or POINT_SIZE) / 2
         points = distance is not None
@@ -126,6 +134,7 @@ class Evaluation:
             interval=interval,
             notes=(*compared.notes, *_notes(matches)),
             pixel_size=pixel_size,
+            ignore_classes=ignore_classes,
             best=rows.best_threshold(matches, None),
         )
 
@@ -197,6 +206,7 @@ class Evaluation:
             hits=rows.hits(self.names, matches, threshold),
             notes=self.notes,
             pixel_size=self.pixel_size,
+            ignore_classes=self.ignore_classes,
             title=title,
             receipt=dict(receipt or {}),
             command=command,
@@ -228,14 +238,15 @@ def _notes(matches: Matches) -> list[str]:
     if predicted and annotated and not set(predicted) & set(annotated):
         return [
             f"No class is common to both: predicted are {', '.join(predicted)}, annotated are {', '.join(annotated)}; "
-            "rename the classes of one of them."
+            "rename the classes of one of them, or ignore classes."
         ]
     return []
 
 
-def _counted(part: Detections) -> Detections:
+def _counted(part: Detections, ignore_classes: bool) -> Detections:
     kept = part.states != "rejected"
-    return part if kept.all() else part[kept]
+    part = part if kept.all() else part[kept]
+    return replace(part, labels=np.zeros_like(part.labels), class_names=("object",)) if ignore_classes else part
 
 
 def _mean(values: NDArray[np.float64]) -> float:

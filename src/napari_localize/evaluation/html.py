@@ -81,10 +81,11 @@ def _head(report: EvaluationReport) -> str:
 
 
 def _hit(report: EvaluationReport) -> str:
+    right = "any" if report.ignore_classes else "the right"
     if not report.points:
-        return f"a box of the right class with an IoU of {report.limit:g} or more"
+        return f"a box of {right} class with an IoU of {report.limit:g} or more"
     size = f" ({report.limit * report.pixel_size:.3g} µm)" if report.pixel_size else ""
-    return f"a point of the right class at most {report.limit:g} px{size} away"
+    return f"a point of {right} class at most {report.limit:g} px{size} away"
 
 
 def _counted(report: EvaluationReport) -> str:

@@ -23,6 +23,7 @@ def make_report(
     threshold: float | None = None,
     distance: float | None = None,
     pixel_size: float | None = None,
+    ignore_classes: bool = False,
     images: Any = None,
     model: Mapping[str, Any] | None = None,
     title: str | None = None,
@@ -37,7 +38,9 @@ def make_report(
     model : mapping, optional
         What `models.identity.identify` says of the model.
     """
-    evaluation = Evaluation.of(predictions, annotations, iou=iou, distance=distance, pixel_size=pixel_size)
+    evaluation = Evaluation.of(
+        predictions, annotations, iou=iou, distance=distance, pixel_size=pixel_size, ignore_classes=ignore_classes
+    )
     given = {"predictions": predictions, "annotations": annotations}
     read = [f"{os.fspath(sources[name])}: {note}" for name in sources for note in getattr(given[name], "notes", ())]
     several = models_of(predictions)
@@ -74,6 +77,7 @@ def finish_report(
         "iou": None if evaluation.points else evaluation.matches.limit,
         "distance_px": evaluation.matches.limit if evaluation.points else None,
         "pixel_size_um": evaluation.pixel_size,
+        "ignore_classes": evaluation.ignore_classes,
     }
     # Layers of the window have to be saved first.
     files = [
@@ -86,6 +90,7 @@ def finish_report(
         threshold=threshold,
         distance=evaluation.matches.limit if evaluation.points else None,
         images=folder,
+        ignore_classes=evaluation.ignore_classes,
     )
     named = model.get("reference") if model else None
     return evaluation.report(

@@ -39,11 +39,12 @@ def methods(report: EvaluationReport) -> str:
 
 
 def _rule(report: EvaluationReport) -> str:
+    same = " of any class" if report.ignore_classes else " of the same class"
     if report.points:
         size = f" ({report.limit * report.pixel_size:.3g} µm)" if report.pixel_size else ""
-        how = f"its centre was at most {report.limit:g} px{size} from that of an annotated object of the same class"
+        how = f"its centre was at most {report.limit:g} px{size} from that of an annotated object{same}"
     else:
-        how = f"its intersection over union with an annotated box of the same class was at least {report.limit:g}"
+        how = f"its intersection over union with an annotated box{same} was at least {report.limit:g}"
     score = "" if report.threshold is None else f" with a score of at least {report.threshold:.3g}"
     return (
         f"A detection{score} counted as correct when {how}; by falling score, each detection was matched to the closest "

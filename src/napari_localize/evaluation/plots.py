@@ -61,7 +61,7 @@ def counts(report: EvaluationReport, ink: str = "currentColor") -> str:
 PLOTS = {
     "Precision and recall": precision_recall,
     "F1 by threshold": f1_by_threshold,
-    "AP by what counts as a hit": average_precision,
+    "AP by limit of a hit": average_precision,
     "Counts by image": counts,
 }
 """By title."""

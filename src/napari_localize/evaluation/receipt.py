@@ -113,11 +113,13 @@ def command_line(
     threshold: float | None,
     distance: float | None,
     images: str | None,
+    ignore_classes: bool = False,
 ) -> str:
     """Return the call of the command line that gives the same numbers."""
     words = ["napari-localize", "evaluate", "--predictions", predictions, "--annotations", annotations]
     words += ["--iou", f"{iou:g}"] if distance is None else ["--distance", f"{distance:g}"]
     words += [] if threshold is None else ["--threshold", f"{threshold:g}"]
+    words += ["--ignore-classes"] if ignore_classes else []
     words += [] if images is None else ["--images", images]
     return shlex.join([*words, "--report", "report.html"])
 

@@ -131,6 +131,8 @@ class EvaluationReport:
         Pixels of planes by name, for the pictures of the page.
     pixel_size : float or None
         Micrometres per pixel.
+    ignore_classes : bool
+        Whether all objects were taken for ones of the same class.
     """
 
     points: bool
@@ -150,6 +152,7 @@ class EvaluationReport:
     hits: dict[str, tuple[tuple[float, float, float, float], ...]] = field(repr=False)
     notes: tuple[str, ...] = ()
     pixel_size: float | None = None
+    ignore_classes: bool = False
     title: str = "Evaluation"
     receipt: dict[str, Any] = field(default_factory=dict)
     command: str = ""

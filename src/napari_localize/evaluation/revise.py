@@ -18,6 +18,7 @@ _SLOPE, _OFFSET, _LOOKS = 0.5, 1.0, 1.0
 """Standard deviations of the prior: of the slope, of the offset, and of the weight of each of the looks."""
 
 _STEPS = 2
+_SHORTEST = 1e-4
 _EDGE = 1e-3
 
 
@@ -79,6 +80,14 @@ class Reviser:
             p = np.exp(-np.logaddexp(0, -(table @ self._weight)))
             slope = table.T @ (right - p) - self._precision * (self._weight - self._prior)
             bend = (table * (p * (1 - p))[:, None]).T @ table + np.diag(self._precision)
-            step = np.linalg.solve(bend, slope)
-            # Far from the maximum a full step may go too far.
-            self._weight = self._weight + step * min(1.0, 5.0 / max(float(np.linalg.norm(step)), 1e-9))
+            step, before = np.linalg.solve(bend, slope), self._loss(table, right, self._weight)
+            # Where the model is sure and wrong, a full step leads beyond the maximum.
+            size = 1.0
+            while size > _SHORTEST and self._loss(table, right, self._weight + size * step) > before:
+                size /= 2
+            if size > _SHORTEST:
+                self._weight = self._weight + size * step
+
+    def _loss(self, table: NDArray[np.float64], right: NDArray[Any], weight: NDArray[np.float64]) -> float:
+        z = table @ weight
+        return float((np.logaddexp(0, z) - right * z).sum() + (self._precision * (weight - self._prior) ** 2).sum() / 2)

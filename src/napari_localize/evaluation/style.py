@@ -25,8 +25,9 @@ pre { background: var(--tint); padding: 10px; white-space: pre-wrap; overflow-wr
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; margin: 8px 0; }
 th, td { padding: 4px 10px; text-align: right; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; }
-tr > th:first-child { text-align: left; overflow-wrap: anywhere; max-width: 420px; }
-.receipt td { text-align: left; overflow-wrap: anywhere; }
+tr > th:first-child { text-align: left; overflow-wrap: anywhere; min-width: 130px; max-width: 420px; }
+td { white-space: nowrap; }
+.receipt td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .confusion td { min-width: 64px; }
 .plots { display: flex; flex-wrap: wrap; gap: 16px; }
 figure { margin: 0; width: min(100%, 480px); break-inside: avoid; }

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 340, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 34, 40
 _FONT = 'font-family="sans-serif" font-size="11"'
-_MOST_NAMES = 6
+_IN_A_ROW, _MOST_NAMES = 3, 6
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,18 @@ def _axes(x: Axis, y: Axis, ink: str) -> list[str]:
 
 
 def _legend(names: Sequence[tuple[str, str]], lines: int, ink: str) -> list[str]:
+    """Return the names of the lines in two rows above the plot."""
     parts = []
+    width = (WIDTH - _LEFT - _RIGHT) / _IN_A_ROW
     for at, (name, color) in enumerate(names):
-        down = _TOP + 14 + 14 * at
-        shown = name if len(name) <= 20 else name[:19] + "…"
+        across, down = _LEFT + width * (at % _IN_A_ROW), 12 + 14 * (at // _IN_A_ROW)
+        more = f" + {lines - len(names)}" if at == len(names) - 1 and lines > len(names) else ""
+        most = 13 - len(more)
+        shown = name if len(name) <= most else name[: most - 1] + "…"
         parts.append(
-            f'<line x1="{_LEFT + 8}" y1="{down - 4}" x2="{_LEFT + 24}" y2="{down - 4}" stroke="{color}" '
-            f'stroke-width="2.5"/>{_text(_LEFT + 29, down, shown, ink, "start")}'
+            f'<line x1="{across:.1f}" y1="{down - 4}" x2="{across + 12:.1f}" y2="{down - 4}" stroke="{color}" '
+            f'stroke-width="2.5"/>{_text(across + 16, down, shown + more, ink, "start")}'
         )
-    if names and lines > len(names):
-        parts.append(_text(_LEFT + 29, _TOP + 14 + 14 * len(names), f"and {lines - len(names)} more", ink, "start"))
     return parts
 
 

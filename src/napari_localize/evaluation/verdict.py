@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from napari_localize.evaluation.forgetting import forgotten
 
 _SAME_PLANES = "The planes compared on are those that were learnt from, which flatters the new model. "
+_CROSS_VALIDATED = (
+    "Cross-validated: each {} was judged by a model that had not seen it; the kept model learnt from all. "
+)
 
 
 class Verdict(NamedTuple):
@@ -33,7 +36,7 @@ def verdict(comparison: Mapping[str, Any]) -> Verdict:
     ----------
     comparison : mapping
         With ``planes``, ``gate`` (of `evaluation.gate.Gate.as_dict`, None without an old model), ``held_back``:
-        whether the planes took no part in the training, and ``domains``: how the models do on earlier domains.
+        whether the planes took no part in the training, ``cross_validated``, and ``domains``: how the models do on earlier domains.
     """
     word, sentence = _here(comparison)
     lost = forgotten(comparison)
@@ -44,14 +47,16 @@ def verdict(comparison: Mapping[str, Any]) -> Verdict:
 
 def _here(comparison: Mapping[str, Any]) -> tuple[str, str]:
     planes, gate = len(comparison["planes"]), comparison.get("gate")
+    turns = _CROSS_VALIDATED.format("half of the plane" if planes == 1 else "plane")
+    turns = turns if comparison.get("cross_validated") else ""
     if not planes:
         return "", "Nothing was left to compare the models on: finish more planes to see which is better."
     if gate is None:
         measured = "1 plane" if planes == 1 else f"{planes} planes"
-        return "", f"Measured on {measured}; there is no old model to compare with."
+        return "", f"{turns}Measured on {measured}; there is no old model to compare with."
     if not comparison.get("held_back", True) and gate["word"] not in ("worse", "undecided"):
         return "undecided", _SAME_PLANES + gate["sentence"]
-    return str(gate["word"]), str(gate["sentence"])
+    return str(gate["word"]), turns + str(gate["sentence"])
 
 
 def changes_in_words(comparison: Mapping[str, Any]) -> dict[str, str]:

@@ -42,6 +42,8 @@ class EvaluatingTask:
     iou : float
     distance : float or None
         Largest distance of a hit in pixels, where centres are compared.
+    ignore_classes : bool
+        Take all objects for ones of the same class.
     settings : PredictSettings
         For the run.
     threshold : float or None
@@ -53,6 +55,7 @@ class EvaluatingTask:
     model: str = ""
     iou: float = 0.5
     distance: float | None = None
+    ignore_classes: bool = False
     settings: PredictSettings = PredictSettings()  # noqa: RUF009 - frozen
     threshold: float | None = None
 
@@ -90,8 +93,12 @@ class Outcome:
     threshold: float
     stamp: str
 
+    def numbers(self, threshold: float) -> EvaluationReport:
+        """Return the numbers at a threshold, at once; without receipt and pictures."""
+        return self.evaluation.report(threshold)
+
     def report(self, threshold: float) -> EvaluationReport:
-        """Return the numbers at a threshold, with receipt and methods."""
+        """Return the numbers at a threshold, with receipt, methods and pictures; files are read for their hashes."""
         task = self.task
         sources: dict[str, str | os.PathLike[str]] = {
             "annotations": task.truth.path or task.truth.words,
@@ -170,6 +177,7 @@ class EvaluatingJob:
             iou=task.iou,
             distance=task.distance,
             pixel_size=task.truth.pixel_size,
+            ignore_classes=task.ignore_classes,
             on_step=heed,
         )
         evaluation = replace(evaluation, notes=(*task.truth.planes.notes, *notes, *evaluation.notes))

@@ -172,6 +172,10 @@ class Judged:
         are to be ignored.
     finished : bool
         Whether the person has said that everything on the plane is right.
+    wrong : Detections
+        The rejected proposals, also outside of the known area.
+    path : str
+        The file of the image; empty where it has none.
     """
 
     name: str
@@ -180,6 +184,7 @@ class Judged:
     denied: Detections
     known: KnownArea
     finished: bool
+    path: str = ""
 
     @property
     def reviewed(self) -> bool:
@@ -237,6 +242,7 @@ def _judged(layers: list[Layer]) -> Iterator[tuple[object, Judged]]:
                 denied=rejected.get(index, nothing),
                 known=known,
                 finished=finished,
+                path=str(image.source.path or ""),
             )
             yield (id(image), index), plane
 

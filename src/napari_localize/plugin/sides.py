@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from napari_localize.core.annotations import Annotations, plane_name, split_plane_name
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.points import POINT_SIZE, typical_size
 from napari_localize.core.steps import Area
 from napari_localize.core.table import APPROVED
 from napari_localize.plugin.boxes import box_layer
-from napari_localize.plugin.layers import image_planes, is_points
+from napari_localize.plugin.layers import image_planes, is_box_layer, is_points
 from napari_localize.plugin.measuring import layer_pixel_size
 from napari_localize.plugin.pairs import channel_axis_of, fits, image_of, judged_planes, names_of
 
@@ -124,6 +125,7 @@ def reviewed_truth(layers: Iterable[Layer]) -> Side:
         {plane.name: plane.approved for plane in judged},
         reviewed=[plane.name for plane in judged if plane.finished],
         areas=areas,
+        points=all(is_points(layer) for layer in layers if is_box_layer(layer) and _says_something(layer)),
     )
     names = {plane.name for plane in judged}
     sizes = [layer_pixel_size(image) for image in _images(layers) if any(name.startswith(image.name) for name in names)]
@@ -186,6 +188,22 @@ def _read_once(path: str, changed: int) -> Annotations:
     return read_annotations(path)
 
 
+def hit_distance(truth: Side, found: Side | None, chosen: float | None) -> float | None:
+    """Return the largest distance of a hit in pixels; None where boxes are compared by their overlap.
+
+    Parameters
+    ----------
+    truth : Side
+    found : Side or None
+        Either side may be points.
+    chosen : float or None
+        None for half the size of the objects.
+    """
+    if not (truth.planes.points or (found is not None and found.planes.points)):
+        return None
+    return chosen or (typical_size(truth.planes.values()) or POINT_SIZE) / 2
+
+
 def on_planes_of(found: Side, truth: Side) -> tuple[Annotations, list[str]]:
     """Return what was found on the planes of the truth, and a remark on what is left out.
 
@@ -213,6 +231,11 @@ def _image_for(layer: Shapes | Points, layers: Sequence[Layer]) -> Image:
             f"it is not clear which image {layer.name!r} belongs to; open the image that its boxes were made on."
         )
     return image
+
+
+def _says_something(layer: Layer) -> bool:
+    boxes = box_layer(layer)
+    return bool(boxes.finished or boxes.areas)
 
 
 def _images(layers: Iterable[Layer]) -> list[Image]:

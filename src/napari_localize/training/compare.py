@@ -31,7 +31,8 @@ MOST_CHANGES = 5000
 class Part:
     """A window of an annotated plane to compare models on; `name`, `boxes` and `known` are the plane's.
 
-    Only boxes with their centre in the known area count, true ones and found ones.
+    Only boxes with their centre in the known area count, true ones and found ones. Parts of one plane with different
+    keys get their thresholds from each other.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Part:
     boxes: Detections
     window: Rectangle
     known: KnownArea = EVERYWHERE
+    key: str = ""
 
 
 def compare_models(
@@ -48,10 +50,16 @@ def compare_models(
     note: str,
     should_stop: Callable[[], bool],
     held_back: bool = True,
+    judges: Sequence[Model] | None = None,
 ) -> dict[str, Any]:
     """Measure a new model and its base; the new one gets the threshold that suits these parts best.
 
     Where the parts took no part in the training, it gets the calibration that they give, too.
+
+    Parameters
+    ----------
+    judges : sequence of Model, optional
+        For each part the model that stands for the new one there, in a cross-validation.
 
     Returns
     -------
@@ -66,26 +74,26 @@ def compare_models(
         When `should_stop` said so.
     """
 
-    def run(model: Model) -> list[Detections]:
+    def run(models: Sequence[Model]) -> list[Detections]:
         settings = PredictSettings(threshold=FLOOR)
         return [
             counting(
                 predict_plane(model, part.plane, settings, region=part.window, should_stop=should_stop), part.known
             )
-            for part in parts
+            for model, part in zip(models, parts, strict=True)
         ]
 
     true = [within(counting(part.boxes, part.known), part.window) for part in parts]
-    found = run(model)
+    found = run(judges or [model] * len(parts))
     names = [part.name for part in parts]
-    thresholds = chosen_elsewhere(found, true, names)
+    thresholds = chosen_elsewhere(found, true, [part.name + part.key for part in parts])
     model.card.threshold = float(np.clip(best_threshold(found, true), FLOOR, 0.95))
     # What a model has learnt by heart says nothing of how sure it is elsewhere.
     model.card.calibration = calibrate(Judged(found, true, names)) if held_back else None
     compared: dict[str, Any] = {"planes": list(dict.fromkeys(names)), "old": None, "gate": None, "changes": []}
     compared["held_back"] = held_back
     if base is not None:
-        before = run(base)
+        before = run([base] * len(parts))
         if set(base.card.classes) & set(model.card.classes):
             classes = tuple(dict.fromkeys([*model.card.classes, *base.card.classes]))
             before = [boxes.with_classes(classes) for boxes in before]

@@ -17,9 +17,16 @@ from torchvision.transforms.v2 import functional as transforms
 from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.models.heatmap.loss import Targets, draw_targets
 from napari_localize.models.heatmap.network import STRIDE
+from napari_localize.training.paste import Source, paste_objects
 
 LARGEST_ZOOM = 6.0
 """Images are never enlarged more than this when objects are brought to the size that is learnt."""
+
+REJECTED_WEIGHT = 3.0
+"""So much more a box that was rejected weighs in the loss of the heat maps than other background."""
+
+REJECTED_SHARE = 0.2
+"""Part of the crops of a plane that show one of its rejected boxes for certain."""
 
 LEAST_VISIBLE = 0.25
 """Objects of which a crop shows a smaller part than this are left out of the loss."""
@@ -47,6 +54,9 @@ class TrainingPlane:
         Where the boxes tell everything; elsewhere nothing is learnt, and no `boxes` have their centre there.
     beside : (M, 4) float32 Tensor
         Boxes with their centre elsewhere: where they reach into the known area nothing is learnt either.
+    rejected : (K, 4) float32 Tensor
+        Boxes of which a person has said that they show no object: known background, wherever they lie, unless that
+        is to be ignored.
     """
 
     pixels: Tensor
@@ -57,6 +67,7 @@ class TrainingPlane:
     sized: bool = True
     known: KnownArea = EVERYWHERE
     beside: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
+    rejected: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,10 @@ class CropRecipe:
     invert, grey, recolour, noise, blur : float
         Probability of a negative, of losing the colours, of a change of each channel's gain and gamma, of added
         noise, of a blur.
+    balance : float
+        How much more often crops are taken around objects of rare classes: by number to the power of minus this.
+    paste : float
+        Probability that copies of objects are put on the background of a crop, see `paste_objects`.
     """
 
     side: int = 256
@@ -84,13 +99,15 @@ class CropRecipe:
     recolour: float = 0.5
     noise: float = 0.2
     blur: float = 0.15
+    balance: float = 0.0
+    paste: float = 0.0
 
 
 class Crop(NamedTuple):
     """A part of a plane, and in pixels of it: boxes, their classes, and where something is known.
 
     Nothing is known in the rectangles that are `hidden`, and outside of those that are `reviewed`, if there is a
-    limit.
+    limit; those that were `rejected` are background all the same.
     """
 
     image: Tensor
@@ -98,6 +115,7 @@ class Crop(NamedTuple):
     labels: Tensor
     hidden: Tensor
     reviewed: Tensor | None
+    rejected: Tensor
 
 
 @dataclass
@@ -117,32 +135,45 @@ def make_batch(
     """
     weights = np.array([plane.weight for plane in planes])
     chosen = rng.choice(len(planes), size=size, p=weights / weights.sum())
-    crops = [_crop(planes[index], recipe, rng) for index in chosen.tolist()]
+    source = Source(planes, _rarity(planes, classes, recipe.balance))
+    crops = [_crop(planes[index], recipe, rng, source) for index in chosen.tolist()]
     cells = recipe.side // STRIDE
     known = torch.ones(size, 1, cells, cells)
+    emphasis = torch.ones(size, 1, cells, cells)
     boxes, labels, pixels = [], [], []
     for index, crop in enumerate(crops):
         if crop.reviewed is not None:
             known[index] = 0
             for x0, y0, x1, y1 in (crop.reviewed / STRIDE).tolist():
                 known[index, :, math.ceil(y0) : math.floor(y1), math.ceil(x0) : math.floor(x1)] = 1
+        for x0, y0, x1, y1 in (crop.rejected / STRIDE).tolist():
+            inside = (index, slice(None), slice(math.floor(y0), math.ceil(y1)), slice(math.floor(x0), math.ceil(x1)))
+            known[inside] = 1
+            emphasis[inside] = REJECTED_WEIGHT
         for x0, y0, x1, y1 in (crop.hidden / STRIDE).tolist():
             known[index, :, math.floor(y0) : math.ceil(y1), math.floor(x0) : math.ceil(x1)] = 0
         pixels.append(_light(crop.image.float() / 255, recipe, rng))
         boxes.append(crop.boxes)
         labels.append(crop.labels)
-    targets = draw_targets(boxes, labels, known, classes, (cells, cells))
+    targets = draw_targets(boxes, labels, known, classes, (cells, cells), emphasis)
     targets.weight *= torch.tensor([planes[index].sized for index in chosen.tolist()])[:, None, None]
     return Batch(torch.stack(pixels), targets)
 
 
-def _crop(plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator) -> Crop:
+def _rarity(planes: Sequence[TrainingPlane], classes: int, balance: float) -> NDArray[np.float64] | None:
+    if not balance:
+        return None
+    counts = sum(np.bincount(plane.labels.numpy(), minlength=classes) for plane in planes)
+    return np.asarray(np.maximum(counts, 1) ** -balance, np.float64)
+
+
+def _crop(plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator, source: Source) -> Crop:
     low, high = np.log(recipe.diameters)
     zoom = min(math.exp(rng.uniform(low, high)) / plane.diameter, LARGEST_ZOOM)
     lean = math.exp(rng.uniform(-recipe.stretch, recipe.stretch) / 2)
     zoom_x, zoom_y = zoom * lean, zoom / lean
     width, height = max(1, round(recipe.side / zoom_x)), max(1, round(recipe.side / zoom_y))
-    x0, y0 = _corner(plane, width, height, rng)
+    x0, y0 = _corner(plane, width, height, source, rng)
 
     image_height, image_width = plane.pixels.shape[1:]
     left, top = max(0, x0), max(0, y0)
@@ -169,25 +200,41 @@ def _crop(plane: TrainingPlane, recipe: CropRecipe, rng: np.random.Generator) ->
     ignored = torch.tensor(plane.known.ignored, dtype=torch.float32).reshape(-1, 4)
     _, unknown = place(torch.cat([plane.beside, ignored]))
     hidden = torch.cat([cut, unknown[(unknown[:, 2:] > unknown[:, :2]).all(dim=1)]])
-    reviewed = torch.tensor(plane.known.reviewed or (), dtype=torch.float32).reshape(-1, 4)
-    boxes = tv_tensors.BoundingBoxes(
-        torch.cat([inside[whole], hidden, place(reviewed)[1]]), format="XYXY", canvas_size=(recipe.side, recipe.side)
-    )
+    reviewed = place(torch.tensor(plane.known.reviewed or (), dtype=torch.float32).reshape(-1, 4))[1]
+    rejected = place(plane.rejected)[1]
+    rejected = rejected[(rejected[:, 2:] > rejected[:, :2]).all(dim=1)]
+    found, labels = inside[whole], plane.labels[whole]
+    if recipe.paste and rng.random() < recipe.paste:
+        room = shown[None] if plane.known.reviewed is None else reviewed
+        taken = torch.cat([found, hidden, rejected])
+        sizes = (zoom_x * plane.diameter, zoom_y * plane.diameter)
+        image, copies = paste_objects(image, taken, room, sizes, source, rng)
+        found, labels = torch.cat([found, copies.boxes]), torch.cat([labels, copies.labels])
+    lists = (found, hidden, reviewed, rejected)
+    boxes = tv_tensors.BoundingBoxes(torch.cat(lists), format="XYXY", canvas_size=(recipe.side, recipe.side))
     for turn in (transforms.horizontal_flip, transforms.vertical_flip):
         if rng.random() < 0.5:
             image, boxes = turn(image), turn(boxes)
     boxes = boxes.as_subclass(Tensor)
     if rng.random() < 0.5:
         image, boxes = image.transpose(1, 2), boxes[:, [1, 0, 3, 2]]
-    found, hidden, reviewed = boxes.split([int(whole.sum()), len(hidden), len(reviewed)])
-    return Crop(image, found, plane.labels[whole], hidden, None if plane.known.reviewed is None else reviewed)
+    found, hidden, reviewed, rejected = boxes.split([len(part) for part in lists])
+    return Crop(image, found, labels, hidden, None if plane.known.reviewed is None else reviewed, rejected)
 
 
-def _corner(plane: TrainingPlane, width: int, height: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Upper left corner of a window, four times in five around an object, else anywhere that something is known."""
+def _corner(plane: TrainingPlane, width: int, height: int, source: Source, rng: np.random.Generator) -> tuple[int, int]:
+    """Upper left corner of a window, four times in five around an object, else anywhere that something is known.
+
+    Of the places of objects some are those of boxes that were rejected, where there are any.
+    """
     image_height, image_width = plane.pixels.shape[1:]
+    around = None
     if len(plane.boxes) and rng.random() < 0.8:
-        x0, y0, x1, y1 = plane.boxes[rng.integers(len(plane.boxes))].tolist()
+        around = plane.boxes[source.choose(plane, rng)]
+    if len(plane.rejected) and rng.random() < REJECTED_SHARE:
+        around = plane.rejected[int(rng.integers(len(plane.rejected)))]
+    if around is not None:
+        x0, y0, x1, y1 = around.tolist()
         x = (x0 + x1) / 2 - rng.uniform(0, width)
         y = (y0 + y1) / 2 - rng.uniform(0, height)
     elif plane.known.reviewed:

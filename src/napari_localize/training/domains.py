@@ -22,6 +22,7 @@ from napari_localize.core.known import KnownArea
 from napari_localize.core.planes import ArrayPlane, PlaneSource
 from napari_localize.core.samples import ANNOTATIONS, sample_folder
 from napari_localize.core.settings import PredictSettings
+from napari_localize.core.splitting import Split
 from napari_localize.core.tiling import Rectangle
 from napari_localize.evaluation.forgetting import judge_domain
 from napari_localize.evaluation.gate import compare, tally
@@ -44,7 +45,7 @@ from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
 from napari_localize.models.registry import checks_path, list_models
 from napari_localize.training.compare import above, counting, measure
-from napari_localize.training.planes import Split, busiest_windows, read_training_plane
+from napari_localize.training.planes import busiest_windows, read_training_plane
 from napari_localize.training.record import fingerprint
 
 SAMPLES = {"generalist": ("nuclei.tif", "tissue.png", "bacteria.tif"), "nuclei": ("nuclei.tif", "tissue.png")}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,25 +22,22 @@ from napari_localize.models.card import UNNAMED, ModelCard
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
+from napari_localize.training.clock import Clock, Patience
 from napari_localize.training.compare import counting, within
-from napari_localize.training.crops import CropRecipe, TrainingPlane, make_batch
+from napari_localize.training.crops import TrainingPlane, make_batch
+from napari_localize.training.heads import STEPS_PER_STEP, HeadFirst
+from napari_localize.training.mixing import Weights, mix_with_base
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.planes import busiest_windows
+from napari_localize.training.recipes import FINE_TUNE, SCRATCH, choose_recipe
 from napari_localize.training.record import ancestors_of
 
 OBJECT_DIAMETER = 28.0
 """Object diameter, in pixels, to which images are rescaled for a new model."""
 
-SCRATCH = Recipe()
-FINE_TUNE = Recipe(
-    averaging=0.95,
-    head_factor=5.0,
-    crops=CropRecipe(diameters=(16.0, 50.0), invert=0.0, grey=0.05),
-)
-
 DEFAULT_SECONDS = 60.0
-CHECKS = 6
-"""How often a training is validated."""
+LOOK_COST = 0.4
+"""Computing the features of a batch takes so much of a step."""
 
 EPOCH_CROPS = 16
 """Crops taken from each plane in an epoch."""
@@ -51,9 +47,6 @@ VALIDATION_SIDE = 1024
 
 VALIDATION_PARTS = 8
 """At most so many parts of planes are looked at for the live curve."""
-
-VALIDATION_TIME = 0.25
-"""Part of a training that goes into its validation, if there is a limit of time."""
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -80,6 +73,12 @@ class Learning:
     should_stop: Callable[[], bool]
     best: dict[str, Tensor] | None = None
     best_ap50: float = -1.0
+    recipe: Recipe = SCRATCH
+    recipe_text: str = ""
+    steps: int = 0
+    head_steps: int = 0
+    share: float = 1.0
+    _base_is_best: bool = False
 
     def run(
         self, classes: tuple[str, ...], train: list[TrainingPlane], validation: list[TrainingPlane]
@@ -92,10 +91,40 @@ class Learning:
             When it was stopped before the first step.
         """
         model = self._new_model(classes)
-        cancelled = self._optimise(model, train, validation)
+        self.recipe = recipe = self._choose_recipe(train)
+        model.card.diameter_range = recipe.crops.diameters
+        self._validated = _spread(validation, VALIDATION_PARTS)
+        self._model = model
+        self._start = copy.deepcopy(model.network.state_dict())
+        cancelled = self._optimise(model, recipe, train, validation)
+        if not cancelled and recipe.average:
+            self._mix()
         if self.best is not None:
             model.network.load_state_dict(self.best)
         return Model(model.network, model.card, self.settings.device), cancelled
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the card tells about the recipe."""
+        return {
+            "text": self.recipe_text,
+            "chosen": self.settings.choices.as_dict(),
+            "numbers": asdict(self.recipe),
+            "head steps": self.head_steps,
+            "share of the base": round(1 - self.share, 2),
+        }
+
+    def _choose_recipe(self, train: list[TrainingPlane]) -> Recipe:
+        chosen = choose_recipe(
+            train,
+            None if self.settings.epochs else self.settings.seconds or DEFAULT_SECONDS,
+            SCRATCH if self.base is None else FINE_TUNE,
+            based=self.base is not None,
+            choices=self.settings.choices,
+        )
+        self.recipe_text = chosen.text
+        self.tell({"event": "message", "text": chosen.text, "recipe": True})
+        return chosen.recipe
 
     def _new_model(self, classes: tuple[str, ...]) -> Model:
         config = NetworkConfig(classes=len(classes))
@@ -116,7 +145,7 @@ class Learning:
             architecture={"kind": "heatmap", **network.config.model_dump()},
             classes=list(classes),
             object_diameter=diameter,
-            diameter_range=self.recipe.crops.diameters,
+            diameter_range=FINE_TUNE.crops.diameters,
             pixel_size=pixel_size,
             channels=intensity.RULE,
             intensity=f"percentiles {intensity.PERCENTILES[0]} to {intensity.PERCENTILES[1]}",
@@ -125,50 +154,80 @@ class Learning:
         )
         return Model(network, card, self.settings.device)
 
-    @property
-    def recipe(self) -> Recipe:
-        return SCRATCH if self.base is None else FINE_TUNE
-
-    def _optimise(self, model: Model, train: list[TrainingPlane], validation: list[TrainingPlane]) -> bool:
+    def _optimise(
+        self, model: Model, recipe: Recipe, train: list[TrainingPlane], validation: list[TrainingPlane]
+    ) -> bool:
         """Train; leave the best averaged weights in `best`. Return whether it was cancelled."""
-        recipe, settings = self.recipe, self.settings
+        settings = self.settings
         classes = len(model.card.classes)
         epoch = max(1, EPOCH_CROPS * len(train) // recipe.batch_size)
-        steps = settings.epochs * epoch if settings.epochs else None
-        seconds = settings.seconds or DEFAULT_SECONDS
+        clock = Clock(settings.epochs * epoch if settings.epochs else None, settings.seconds or DEFAULT_SECONDS)
         rng = np.random.default_rng([settings.seed, 1])
-        checked = [make_batch(validation, classes, recipe.batch_size, recipe.crops, rng) for _ in range(2)]
-        chosen = np.unique(np.linspace(0, len(validation) - 1, VALIDATION_PARTS).round().astype(int))
-        validation = [validation[index] for index in chosen.tolist()]
+        checked = [make_batch(validation, classes, recipe.batch_size, recipe.crops, rng)]
         self.tell({"event": "message", "text": f"Training. {model.device_text}"})
+        patience, stopped = Patience(recipe.patience), False
         with Optimisation(model.network, train, recipe, model.device, settings.seed) as training:
             if self._base_answers(model):
                 # The base is the first candidate, so that a training that only does harm changes nothing.
-                self._validate(training.average, model, validation)
-            started, next_check, fraction = time.monotonic(), 1 / CHECKS, 0.0
-            while fraction < 1 and not self.should_stop():
-                loss = training.step(fraction)
-                elapsed = time.monotonic() - started
-                fraction = training.steps / steps if steps else elapsed / seconds
-                point = {"event": "curve", "step": training.steps, "seconds": elapsed, "train_loss": loss}
+                self._validate(training.average.state_dict())
+                self._base_is_best = self.best is not None
+            clock.start()
+            self._heads_first(training, recipe, clock, epoch)
+            # One step at least, however much of the time the heads took.
+            while (clock.fraction < 1 or not training.steps) and not stopped and not self.should_stop():
+                loss = training.step(clock.fraction)
+                clock.step()
+                point = {"event": "curve", "step": training.steps, "seconds": clock.seconds, "train_loss": loss}
                 validation_loss = ap50 = None
-                if fraction >= min(next_check, 1.0):
-                    validation_loss = training.loss_on(checked)
-                    ap50 = self._validate(training.average, model, validation)
-                    next_check = fraction + 1 / CHECKS
-                    if not steps:
-                        # Where looking takes long there is less of it, so that most of the time is for learning.
-                        spent = (time.monotonic() - started - elapsed) / seconds
-                        fraction += spent
-                        next_check = fraction + max(1 / CHECKS, spent / VALIDATION_TIME)
+                if clock.check_is_due:
+                    with clock.looking():
+                        validation_loss = training.loss_on(checked)
+                        ap50 = self._validate(training.average.state_dict())
+                    stopped = patience.is_over(ap50) and clock.fraction < 1
                 self.tell({**point, "validation_loss": validation_loss, "ap50": ap50})
-                done, total = (training.steps / epoch, settings.epochs) if settings.epochs else (elapsed, seconds)
-                self.tell({"event": "progress", "done": min(done, total), "total": total})
+                done, total = clock.done(epoch)
+                self.tell({"event": "progress", "done": done, "total": total})
+            self.steps = training.steps
             if not training.steps:
                 raise Cancelled
             if self.best is None:
                 self.best = copy.deepcopy(training.average.state_dict())
-        return fraction < 1
+        if stopped:
+            self.tell({"event": "message", "text": patience.text})
+        return clock.fraction < 1 and not stopped
+
+    def _heads_first(self, training: Optimisation, recipe: Recipe, clock: Clock, epoch: int) -> None:
+        """Let the last layers learn alone for the first part of the training."""
+        if not recipe.head_first:
+            return
+        heads = HeadFirst(training)
+        while not heads.ready and clock.fraction < recipe.head_first / 2 and not self.should_stop():
+            heads.look()
+            clock.step(LOOK_COST)
+        began = clock.fraction
+        while heads.looked and clock.fraction < recipe.head_first and not self.should_stop():
+            heads.step((clock.fraction - began) / max(recipe.head_first - began, 1e-6))
+            clock.step(1 / STEPS_PER_STEP)
+            if heads.steps % STEPS_PER_STEP == 0:
+                done, total = clock.done(epoch)
+                self.tell({"event": "progress", "done": done, "total": total})
+        heads.finish()
+        self.head_steps = heads.steps
+
+    def _mix(self) -> None:
+        """Go back towards the base as far as that costs nothing on the validation planes."""
+        if self.best is None or self.best_ap50 < 0:
+            return
+        if self._base_is_best:
+            self.share = 0.0
+            self.tell({"event": "message", "text": "Nothing that was learnt was better than the base, which stays."})
+            return
+        self.best, self.share, _ = mix_with_base(self._start, self.best, self.best_ap50, self._ap50)
+        if self.share < 1:
+            text = (
+                f"The new model is mixed of {self.share:.0%} of what was learnt and {1 - self.share:.0%} of the base."
+            )
+            self.tell({"event": "message", "text": text})
 
     def _base_answers(self, model: Model) -> bool:
         """Whether the base's weights already mean the classes that are learnt."""
@@ -177,13 +236,23 @@ class Learning:
         known, wanted = self.base.card.classes, model.card.classes
         return set(wanted) <= set(known) or len(known) == len(wanted) == 1
 
-    def _validate(self, average: HeatmapNetwork, model: Model, validation: list[TrainingPlane]) -> float | None:
+    def _validate(self, weights: Weights) -> float | None:
         """AP50 of the weights as they are now, None if it is stopped; they are kept if they are the best so far."""
-        now = Model(copy.deepcopy(average), model.card, "cpu")
-        now.move_to(model.device)
+        ap50 = self._ap50(weights)
+        if ap50 is not None and ap50 >= self.best_ap50:
+            self.best_ap50, self._base_is_best = ap50, False
+            self.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        return ap50
+
+    def _ap50(self, weights: Weights) -> float | None:
+        """AP50 of weights on the validation planes, None if it is stopped."""
+        network = copy.deepcopy(self._model.network)
+        network.load_state_dict(dict(weights))
+        now = Model(network, self._model.card, "cpu")
+        now.move_to(self._model.device)
         predicted, true = [], []
-        names = tuple(model.card.classes)
-        for plane in validation:
+        names = tuple(self._model.card.classes)
+        for plane in self._validated:
             boxes = Detections(plane.boxes.numpy(), plane.labels.numpy(), class_names=names)
             height, width = plane.pixels.shape[1:]
             (part,) = busiest_windows(boxes.clip(height, width), height, width, VALIDATION_SIDE, 1, plane.known)
@@ -195,11 +264,13 @@ class Learning:
                 return None
             predicted.append(counting(found, plane.known))
             true.append(within(boxes, part))
-        ap50 = float(np.nan_to_num(summarize(predicted, true)["AP50"]))
-        if ap50 >= self.best_ap50:
-            self.best_ap50 = ap50
-            self.best = {name: value.detach().cpu().clone() for name, value in average.state_dict().items()}
-        return ap50
+        return float(np.nan_to_num(summarize(predicted, true)["AP50"]))
+
+
+def _spread(planes: list[TrainingPlane], most: int) -> list[TrainingPlane]:
+    """Return at most so many of the planes, evenly from first to last."""
+    chosen = np.unique(np.linspace(0, len(planes) - 1, most).round().astype(int))
+    return [planes[index] for index in chosen.tolist()]
 
 
 def start_from(

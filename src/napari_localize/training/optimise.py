@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_localize.models.device import training_dtype
 from napari_localize.models.heatmap.loss import heatmap_loss
@@ -46,6 +46,12 @@ class Recipe:
         The last layers' learning rate relative to the others'.
     freeze_norm : bool
         Keep the statistics of the batch normalisation as they are.
+    head_first : float
+        Part of the training in which only the last layers learn, see `HeadFirst`.
+    average : bool
+        Whether the weights are mixed with the base's in the end, see `mix_with_base`.
+    patience : int
+        After so many checks in a row without a better one the training stops; 0 never stops it early.
     crops : CropRecipe
         How crops are made.
     """
@@ -57,6 +63,9 @@ class Recipe:
     averaging: float = 0.998
     head_factor: float = 1.0
     freeze_norm: bool = False
+    head_first: float = 0.0
+    average: bool = False
+    patience: int = 0
     crops: CropRecipe = field(default_factory=CropRecipe)
 
 
@@ -88,12 +97,18 @@ class Optimisation:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.steps = 0
-        self._planes, self._recipe, self._device, self._seed = planes, recipe, device, seed
+        self._planes, self._recipe, self.device, self.seed = planes, recipe, device, seed
         self._dtype = training_dtype(device)
         self._optimizer = torch.optim.AdamW(_parameter_groups(network, recipe), recipe.learning_rate)
         # Only half precision with its short exponent needs scaled losses.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._worker = ThreadPoolExecutor(1, "batches")
+        if device.type == "cpu":
+            # The thread that makes batches must not contend with the one that learns for all the cores. PyTorch
+            # keeps the number for each thread, and the last one that was given for threads to come.
+            threads = torch.get_num_threads()
+            self._worker.submit(_use_one_thread).result()
+            torch.set_num_threads(threads)
         self._ahead: list[Future[Batch]] = []
         self._requested = 0
 
@@ -109,16 +124,16 @@ class Optimisation:
         """Learn from one batch; `fraction` of the training lies behind. Return the loss."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.learning_rate * group["factor"] * _one_cycle(fraction, self._recipe.warmup)
-        batch = self._next_batch()
+        batch = self.next_batch()
         self.network.train()
         if self._recipe.freeze_norm:
             for module in self.network.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
-        pixels = batch.pixels.to(self._device, memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+        pixels = self.on_device(batch.pixels)
+        with self.precision():
             outputs = self.network(pixels)
-        loss = heatmap_loss(outputs, batch.targets.to(self._device))
+        loss = heatmap_loss(outputs, batch.targets.to(self.device))
         self._optimizer.zero_grad(set_to_none=True)
         value = float(loss.detach())
         self.steps += 1
@@ -138,10 +153,10 @@ class Optimisation:
         """Return the averaged weights' mean loss on given batches."""
         losses = []
         for batch in batches:
-            pixels = batch.pixels.to(self._device, memory_format=torch.channels_last)
-            with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            pixels = self.on_device(batch.pixels)
+            with self.precision():
                 outputs = self.average(pixels)
-            losses.append(float(heatmap_loss(outputs, batch.targets.to(self._device))))
+            losses.append(float(heatmap_loss(outputs, batch.targets.to(self.device))))
         return float(np.mean(losses))
 
     def state(self) -> dict[str, Any]:
@@ -160,10 +175,19 @@ class Optimisation:
         self._optimizer.load_state_dict(state["optimizer"])
         self.steps = self._requested = int(state["steps"])
 
-    def _next_batch(self) -> Batch:
+    def precision(self) -> torch.autocast:
+        """Return the context in which the network runs."""
+        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+    def on_device(self, pixels: Tensor) -> Tensor:
+        """Return pixels where and in the order in which the network wants them."""
+        return pixels.to(self.device, memory_format=torch.channels_last)
+
+    def next_batch(self) -> Batch:
+        """Return the next batch; those after it are being made."""
         while len(self._ahead) < PREFETCHED:
             # Each batch has a generator of its own: what is drawn does not depend on the threads' timing.
-            rng = np.random.default_rng([self._seed, self._requested])
+            rng = np.random.default_rng([self.seed, self._requested])
             classes = self.network.config.classes
             job = (self._planes, classes, self._recipe.batch_size, self._recipe.crops, rng)
             self._ahead.append(self._worker.submit(make_batch, *job))
@@ -178,6 +202,11 @@ class Optimisation:
             kept.lerp_(current, 1 - decay)
         for kept, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
             kept.copy_(current)
+
+
+def _use_one_thread() -> None:
+    torch.get_num_threads()  # a thread that has not asked yet takes the common number at its first operation
+    torch.set_num_threads(1)
 
 
 def _one_cycle(fraction: float, warmup: float) -> float:

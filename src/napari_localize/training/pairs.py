@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,15 @@ class Pairs:
     annotations: list[Detections] = field(default_factory=list)
     known: list[KnownArea] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    """The file of each plane; empty where it has none."""
 
-    def add(self, name: str, plane: PlaneSource, boxes: Detections, known: KnownArea = EVERYWHERE) -> None:
-        """Add one plane."""
+    def add(
+        self, name: str, plane: PlaneSource, boxes: Detections, known: KnownArea = EVERYWHERE, image: Any = None
+    ) -> None:
+        """Add one plane; `image` is what it was opened from."""
         self.names.append(name)
+        self.places.append(os.fspath(image) if isinstance(image, str | os.PathLike) else "")
         self.planes.append(plane)
         self.annotations.append(boxes)
         self.known.append(known)
@@ -60,7 +65,7 @@ def pair_up(images: Any, annotations: Any) -> Pairs:
     if isinstance(annotations, str | os.PathLike):
         annotations = read_annotations(annotations)
     if isinstance(annotations, Mapping):
-        pairs = _by_name(_named(images), annotations)
+        pairs = match_by_name(named_images(images), annotations)
         pairs.notes[:0] = getattr(annotations, "notes", [])
         return pairs
     if isinstance(images, str | os.PathLike | Mapping):
@@ -75,11 +80,32 @@ def _by_order(images: Sequence[Any], annotations: Sequence[Detections]) -> Pairs
     for index, (image, boxes) in enumerate(zip(images, annotations, strict=True)):
         path = image if isinstance(image, str | os.PathLike) else None
         name = f"image {index + 1}" if path is None else Path(path).name
-        pairs.add(name, _only_plane(name, image, pairs.notes), _checked(name, boxes))
+        pairs.add(name, _only_plane(name, image, pairs.notes), _checked(name, boxes), image=path)
     return pairs
 
 
-def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> Pairs:
+def match_by_name(
+    images: Mapping[str, Any],
+    annotations: Mapping[str, Detections],
+    rest: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pairs:
+    """Find the images of annotations.
+
+    Parameters
+    ----------
+    images, annotations : mapping
+        By name, see `pair_up`.
+    rest : bool
+        Whether a note says which images are left over.
+    progress : callable, optional
+        Called before each plane with how many are done and how many there are; what it raises stops it all.
+
+    Raises
+    ------
+    UserError
+        See `pair_up`.
+    """
     short: dict[str, list[str]] = {}
     for name in images:
         short.setdefault(_last(name), []).append(name)
@@ -87,7 +113,9 @@ def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> P
     sizes = getattr(annotations, "sizes", {})
     used, opened = set(), ("", dict[_Place, PlaneSource]())
     claimed: dict[tuple[str, _Place], str] = {}
-    for wanted, boxes in annotations.items():
+    for number, (wanted, boxes) in enumerate(annotations.items()):
+        if progress is not None:
+            progress(number, len(annotations))
         file_name, position = (wanted, {}) if wanted in images else split_plane_name(wanted)
         candidates = [file_name] if file_name in images else short.get(_last(file_name), [])
         if not candidates:
@@ -113,7 +141,7 @@ def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> P
             )
         plane = opened[1][place]
         _check_size(wanted, sizes.get(wanted), plane, found)
-        pairs.add(plane_name(found, position), plane, _checked(wanted, boxes), known)
+        pairs.add(plane_name(found, position), plane, _checked(wanted, boxes), known, images[found])
     if not pairs.names:
         raise UserError(_nothing_matches(list(images), [name for name in annotations if name not in unfinished]))
     if unfinished:
@@ -125,7 +153,7 @@ def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> P
         pairs.notes.append(
             f"{_number(len(missing), 'annotated image')} such as {missing[0]!r} could not be found and left out."
         )
-    unused = [name for name in images if name not in used]
+    unused = [name for name in images if rest and name not in used]
     if unused:
         pairs.notes.append(
             f"{_number(len(unused), 'image')} such as {unused[0]!r} without annotations left out; "
@@ -134,7 +162,14 @@ def _by_name(images: dict[str, Any], annotations: Mapping[str, Detections]) -> P
     return pairs
 
 
-def _named(images: Any) -> dict[str, Any]:
+def named_images(images: Any) -> dict[str, Any]:
+    """Return images by name: those of a folder relative to it, and files and mappings as they are called.
+
+    Raises
+    ------
+    UserError
+        When there are none, or they have no names.
+    """
     if isinstance(images, Mapping):
         return {str(name): image for name, image in images.items()}
     if isinstance(images, str | os.PathLike):

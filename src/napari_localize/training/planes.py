@@ -1,14 +1,14 @@
-"""Checking what a person gives to learn from, and dividing it."""
+"""Checking and reading what a person gives to learn from."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from napari_localize.core.detections import Detections
@@ -19,11 +19,6 @@ from napari_localize.core.tiling import Rectangle, plan_tiles
 from napari_localize.models.card import MOST_CLASSES
 from napari_localize.models.intensity import IntensityMap, find_intensity_map
 from napari_localize.training.crops import TrainingPlane
-
-VALIDATION_SHARE = 0.2
-
-FEWEST_FOR_SPLIT = 4
-"""With fewer planes than this none is held back."""
 
 LARGEST_SIDE = 4096
 """Of planes with a longer side only windows are kept: those with most boxes."""
@@ -43,20 +38,6 @@ CONTEXT = 8
 
 STRIP_PIXELS = 4_000_000
 """About as many pixels are read at once."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Which planes are learnt from and which are held back; indices, and a sentence that says so."""
-
-    train: list[int]
-    validation: list[int]
-    text: str
-
-    @property
-    def held_back(self) -> bool:
-        """Whether the validation planes are others than those learnt from."""
-        return not set(self.train) & set(self.validation)
 
 
 def check_annotations(
@@ -106,49 +87,6 @@ def check_annotations(
     if unseen:
         notes.append(f"No box of class {', '.join(unseen)} was given, so the model cannot learn it.")
     return kept, classes, notes
-
-
-def split_planes(annotations: Sequence[Detections], names: Sequence[str], seed: int) -> Split:
-    """Hold back a run of neighbouring planes, so that no plane learnt from is the next frame of one held back."""
-    count = len(annotations)
-    if count < FEWEST_FOR_SPLIT:
-        everything = list(range(count))
-        return Split(
-            everything,
-            everything,
-            f"With {count} plane{'s' if count > 1 else ''} none could be held back: the figures come from what was "
-            "learnt from and flatter the model.",
-        )
-    held = max(1, round(VALIDATION_SHARE * count))
-    starts = np.random.default_rng(seed).permutation(count - held + 1).tolist()
-    worth = _worth(annotations, held)
-    best = max(starts, key=worth.__getitem__)
-    validation = list(range(best, best + held))
-    train = [index for index in range(count) if index not in validation]
-    if not all(any(len(annotations[index]) for index in part) for part in (train, validation)):
-        everything = list(range(count))
-        return Split(
-            everything,
-            everything,
-            "Too few planes have boxes for any to be held back: the figures come from what was learnt from and "
-            "flatter the model.",
-        )
-    shown = ", ".join(names[index] for index in validation[:3]) + (" ..." if held > 3 else "")
-    return Split(
-        train,
-        validation,
-        f"{held} of {count} planes, neighbours of each other, were held back for comparison: {shown}.",
-    )
-
-
-def _worth(annotations: Sequence[Detections], held: int) -> list[tuple[int, int]]:
-    """For each start of a run that is held back: how many classes are left to learn from, how many are held back."""
-    classes = len(annotations[0].class_names)
-    has = np.array([np.bincount(boxes.labels, minlength=classes) > 0 for boxes in annotations])
-    before = np.concatenate([np.zeros((1, classes), np.int64), np.cumsum(has, axis=0)])
-    inside = before[held:] - before[:-held]
-    outside = before[-1] - inside
-    return list(zip((outside > 0).sum(axis=1).tolist(), (inside > 0).sum(axis=1).tolist(), strict=True))
 
 
 def busiest_windows(
@@ -228,6 +166,7 @@ def read_training_plane(
     window: Rectangle | None = None,
     seen: IntensityMap | None = None,
     known: KnownArea = EVERYWHERE,
+    rejected: NDArray[np.float32] | None = None,
 ) -> TrainingPlane:
     """Read a plane, or a window of it, as the network will see it.
 
@@ -245,6 +184,8 @@ def read_training_plane(
         That of the plane, where it is known.
     known : KnownArea
         Where the boxes tell everything.
+    rejected : (K, 4) array, optional
+        Boxes in which there is no object.
     """
     y0, y1, x0, x1 = window or Rectangle(0, plane.shape[0], 0, plane.shape[1])
     seen = seen or find_intensity_map(plane)
@@ -260,7 +201,10 @@ def read_training_plane(
         strips.append((strip * 255).round().to(torch.uint8))
     low, high = boxes.boxes[:, :2], boxes.boxes[:, 2:]
     here = ((low < [x1, y1]) & (high > [x0, y0])).all(axis=1)
-    moved = torch.from_numpy((boxes.boxes - np.array([x0, y0] * 2, np.float32)) / np.float32(reduced))
+    corner = np.array([x0, y0] * 2, np.float32)
+    moved = torch.from_numpy((boxes.boxes - corner) / np.float32(reduced))
+    wrong = np.zeros((0, 4), np.float32) if rejected is None else rejected
+    wrong = wrong[((wrong[:, :2] < [x1, y1]) & (wrong[:, 2:] > [x0, y0])).all(axis=1)]
     return TrainingPlane(
         torch.cat(strips, dim=1).contiguous(),
         moved[here & counted],
@@ -268,6 +212,7 @@ def read_training_plane(
         diameter / reduced,
         known=known.moved(x0, y0, reduced),
         beside=moved[here & ~counted],
+        rejected=torch.from_numpy((wrong - corner) / np.float32(reduced)),
     )
 
 

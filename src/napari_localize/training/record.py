@@ -7,7 +7,7 @@ import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -17,11 +17,12 @@ import torchvision
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.known import KnownArea
 from napari_localize.core.settings import TrainSettings
+from napari_localize.core.splitting import Split
 from napari_localize.models.card import Ancestor, ModelCard
 from napari_localize.models.digest import weights_digest
+from napari_localize.models.history import lineage
 from napari_localize.models.localizer import Model
 from napari_localize.training.crops import TrainingPlane
-from napari_localize.training.optimise import Recipe
 
 MOST_POINTS = 200
 """Points of the curve that a card keeps."""
@@ -99,11 +100,9 @@ def corrections(annotations: Sequence[Detections], known: Sequence[KnownArea]) -
 def ancestors_of(base: Model) -> list[Ancestor]:
     """Return the chain of models that a model trained from `base` goes back to, its parent first."""
     card = base.card
-    parent = Ancestor(
-        reference=card.reference, created=card.created, sha256=weights_digest(base.path) if base.path else ""
-    )
-    earlier = card.ancestors or ([Ancestor(reference=card.parent)] if card.parent else [])
-    return [parent, *earlier][:MOST_ANCESTORS]
+    digest = weights_digest(base.path) if base.path else ""
+    parent = Ancestor(reference=card.reference, created=card.created[:40], sha256=digest)
+    return [parent, *lineage(card)][:MOST_ANCESTORS]
 
 
 def versions() -> dict[str, str]:
@@ -116,28 +115,16 @@ def versions() -> dict[str, str]:
     }
 
 
-def recipe_in_words(recipe: Recipe, from_base: bool) -> str:
-    """Put a recipe into a sentence."""
-    low, high = recipe.crops.diameters
-    start = "the base's weights" if from_base else "random weights"
-    return (
-        f"From {start}; batches of {recipe.batch_size} crops of {recipe.crops.side} px, objects {low:.0f} to "
-        f"{high:.0f} px; learning rate up to {recipe.learning_rate:g}, weights averaged with {recipe.averaging:g}."
-    )
-
-
 def describe(
     card: ModelCard,
     *,
     settings: TrainSettings,
-    base: Model | None,
-    recipe: Recipe,
+    recipe: Mapping[str, Any],
     names: Sequence[str],
     fingerprints: Sequence[str],
     counted: Sequence[Detections],
     corrected: Mapping[str, Any],
-    split: str,
-    held_back: bool,
+    split: Split,
     comparison: Mapping[str, Any],
     curve: Curve,
     seconds: float,
@@ -145,20 +132,20 @@ def describe(
 ) -> None:
     """Write the history of a training into the card of its model.
 
-    A recipe that the card has already stays.
-
     Parameters
     ----------
     card : ModelCard
         Of the new model; its `training` and `metrics` are set.
-    settings, base, recipe
-        What was asked for, the model it started from, and how it was trained.
+    settings : TrainSettings
+        What was asked for.
+    recipe : mapping
+        How it was trained, see `learning.Learning.described`.
     names, fingerprints, counted : sequence
         For each plane its name, its `fingerprint`, and its boxes.
     corrected : mapping
         See `corrections`.
-    split, held_back : str, bool
-        How the planes were divided, and whether some were held back.
+    split : Split
+        How the planes were divided.
     comparison : mapping
         See `train.TrainResult`.
     curve : Curve
@@ -173,14 +160,13 @@ def describe(
         {"name": name[:_LONGEST_NAME], "sha256": sha256}
         for name, sha256 in zip(names[:MOST_PLANES], fingerprints[:MOST_PLANES], strict=True)
     ]
-    told = card.training.get("recipe")
     card.training = {
         "planes": planes,
         **({"planes not listed": len(names) - MOST_PLANES} if len(names) > MOST_PLANES else {}),
         "boxes": dict(boxes),
         "corrections": dict(corrected),
-        "split": split,
-        "recipe": told or {"text": recipe_in_words(recipe, base is not None), "numbers": plain(asdict(recipe))},
+        **split.describe(names),
+        "recipe": plain(recipe),
         "seconds": round(seconds, 1),
         "asked for": {"seconds": settings.seconds, "epochs": settings.epochs},
         "epochs": settings.epochs,
@@ -190,7 +176,7 @@ def describe(
         "versions": versions(),
         "curve": curve.as_dict(),
     }
-    where = "validation" if held_back else "training planes"
+    where = "validation" if split.held_back else "cross-validation" if split.folds else "training planes"
     card.metrics = {where: {**plain(comparison["new"]), "planes": len(comparison["planes"])}}
     if comparison.get("gate") is not None:
         card.metrics["compared with the parent"] = plain(comparison["gate"])

@@ -72,7 +72,7 @@ class PlaneTableModel(QAbstractTableModel):
             width = numbers[:, 3] - numbers[:, 2]
             at = np.argsort(np.nan_to_num((numbers[:, 0], numbers[:, 1], width)[column - 2]), kind="stable")
         elif column == 1:
-            at = np.argsort(np.array([("✓●").find(mark) % 3 for mark in self._marks], int), kind="stable")
+            at = np.argsort(np.array(["✓●".find(mark or "-") % 3 for mark in self._marks], int), kind="stable")
         self._order = at if order == Qt.SortOrder.AscendingOrder else at[::-1]
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:

@@ -73,6 +73,11 @@ class CountResult(QWidget):
         """The lowest score that counts."""
         return self.slider.value() / _STEPS
 
+    def begin_at(self, threshold: float) -> None:
+        """Move the slider where no card tells a threshold."""
+        self._card = None
+        self.slider.setValue(round(threshold * _STEPS))
+
     def set_card(self, threshold: float | None, calibration: Calibration | None) -> None:
         """Take the threshold of another model, unless it is the same, and show what its scores mean."""
         self.card_button.setVisible(threshold is not None)

@@ -14,7 +14,7 @@ from napari_localize.evaluation.report import EvaluationReport
 from napari_localize.evaluation.rows import confused
 from napari_localize.plugin.evaluating import Outcome
 from napari_localize.widgets._evaluate_plot import PlotView
-from napari_localize.widgets._evaluate_words import class_table, confusion_table, error_links, headline
+from napari_localize.widgets._evaluate_words import NOTHING, class_table, confusion_table, error_links, headline
 from napari_localize.widgets._findings import FindingsBar
 from napari_localize.widgets._parts import SPACING, button, combo, hint, line, row, say, shown_key, titled
 
@@ -22,6 +22,8 @@ BEST_KEY = "Ctrl+Alt+B"
 CONFUSION = "Which class for which"
 MOST_ROWS = 500
 _SETTLE_MS = 60
+_SAME = 1e-9
+_TUNED = "This threshold was chosen on these very images, which flatters F1."
 _ROWS_IN_VIEW = 6
 _COLUMNS = ("image", "wrong", "true", "found")
 
@@ -134,7 +136,7 @@ class ResultBox(QWidget):
         true, predicted = map(int, rest.split(":"))
         evaluation = outcome.evaluation
         chosen = confused(evaluation.names, evaluation.matches, true, predicted, self._threshold)
-        names = [*(each.name for each in report.classes), "background"]
+        names = [*(each.name for each in report.classes), NOTHING]
         self.findings.set_findings(f"{escape(names[true])} found as {escape(names[predicted])}", chosen)
 
     def set_theme(self, theme: str) -> None:
@@ -151,15 +153,18 @@ class ResultBox(QWidget):
         outcome = self._outcome
         if outcome is None:
             return
-        report = self.report = outcome.report(self._threshold)
+        report = self.report = outcome.numbers(self._threshold)
         self._value.setText(f"{self._threshold:.2f}")
-        say(self.notes, "<br>".join(escape(note) for note in report.notes))
+        best = abs(report.all.best_threshold - self._threshold) <= _SAME
+        notes = [*report.notes, *([_TUNED] if best and report.all.predictions else [])]
+        say(self.notes, "<br>".join(escape(note) for note in notes))
         say(self.numbers, headline(report.intervals))
         say(self.classes, class_table(report))
         say(self.errors, error_links(report))
-        best = report.all.best_threshold
-        self.best_button.setText(f"Best {best:.2f}, F1 {report.all.best_f1:.2f}   {shown_key(BEST_KEY)}")
-        self.best_button.setEnabled(abs(best - self._threshold) > 1e-9)
+        self.best_button.setText(
+            f"Best {report.all.best_threshold:.2f}, F1 {report.all.best_f1:.2f}   {shown_key(BEST_KEY)}"
+        )
+        self.best_button.setEnabled(not best)
         self.findings.clear()
         self._fill_images(report)
         self._show_plot()

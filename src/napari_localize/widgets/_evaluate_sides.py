@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QFileDialog, QLabel, QVBoxLayout, QWidget
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QVBoxLayout, QWidget
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.settings import PredictSettings
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.evaluating import EvaluatingTask, check_task
 from napari_localize.plugin.layers import is_box_layer, is_points
-from napari_localize.plugin.sides import Side, file_truth, layer_found, layer_truth, reviewed_truth
+from napari_localize.plugin.sides import Side, file_truth, hit_distance, layer_found, layer_truth, reviewed_truth
 from napari_localize.widgets._boxes_picker import can_hold_boxes
 from napari_localize.widgets._memory import preference, remember, remembered
 from napari_localize.widgets._models import ModelPicker, model_news
-from napari_localize.widgets._parts import SPACING, button, combo, hint, row, say, titled
+from napari_localize.widgets._parts import SPACING, button, combo, hint, row, say, shown_key, titled
 
-FILE_KEY = "Ctrl+Alt+F"
+FILE_KEY, CLASSES_KEY = "Ctrl+Alt+F", "Ctrl+Alt+I"
 RUN, REVIEWED, FILE = "a model, run now", "what was finished in Review", "an annotation file"
 _FOUND_TIP = "What is judged: a model that is run on the planes compared, or the boxes of a layer, also those that its score hides."
 _TRUTH_TIP = "What is taken to be right: planes and areas that were finished in Review, an annotation file, or the boxes of a layer."
@@ -54,6 +55,12 @@ class SidesPicker(QWidget):
         self.distance.setSpecialValueText("half the size of a point")
         self.distance.setSuffix(" px")
         self.distance.setToolTip("How far a point may be from the true one to be a hit.")
+        self.ignore_classes = QCheckBox(f"Ignore classes   {shown_key(CLASSES_KEY)}")
+        self.ignore_classes.setToolTip(
+            "Take all objects for ones of the same class, such as for a model that knows only one. "
+            f"Key: {shown_key(CLASSES_KEY)}."
+        )
+        self.ignore_classes.setShortcut(QKeySequence(CLASSES_KEY))
         self._hit = row(titled("Hit"), self.iou, self.distance, stretch=1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -64,12 +71,14 @@ class SidesPicker(QWidget):
         column.addWidget(self.file_name)
         column.addWidget(self.file_button)
         column.addLayout(self._hit)
+        column.addWidget(self.ignore_classes)
         self.found.currentIndexChanged.connect(self._chosen)
         self.truth.currentIndexChanged.connect(self._chosen)
         self.truth.activated.connect(self._truth_activated)
         self.model.changed.connect(self.changed)
         self.iou.valueChanged.connect(self.changed)
         self.distance.valueChanged.connect(self.changed)
+        self.ignore_classes.toggled.connect(self.changed)
         model_news().kept.connect(self.model.choose)
 
     # The viewer
@@ -164,13 +173,13 @@ class SidesPicker(QWidget):
         if judged is not RUN:
             found = layer_found(judged, layers)
             threshold = box_layer(judged).filter[0] or None
-        points = truth.planes.points
         task = EvaluatingTask(
             truth,
             found,
             model=self.model.name if found is None else "",
             iou=self.iou.value(),
-            distance=self.distance.value() or None if points else None,
+            distance=hit_distance(truth, found, self.distance.value() or None),
+            ignore_classes=self.ignore_classes.isChecked(),
             settings=PredictSettings(device=str(preference("engine", "device", "auto"))),
             threshold=threshold,
         )
@@ -197,7 +206,8 @@ class SidesPicker(QWidget):
         is_file = self.truth_choice is FILE
         self.file_button.setVisible(is_file)
         say(self.file_name, escape(Path(self._file).name) if is_file and self._file else "")
-        points = self.truth_choice not in (REVIEWED, FILE) and is_points(self.truth_choice)
+        layers = [one for one in (self.found_choice, self.truth_choice) if not isinstance(one, str)]
+        points = any(is_points(layer) for layer in layers)
         self.distance.setVisible(points)
         self.iou.setVisible(not points)
         self.changed.emit()

@@ -8,7 +8,11 @@ from html import escape
 
 from napari_localize.core.findings import KIND_COLORS
 from napari_localize.evaluation.estimates import Estimate
-from napari_localize.evaluation.report import BACKGROUND, EvaluationReport
+from napari_localize.evaluation.gate import FEWEST_PLANES
+from napari_localize.evaluation.report import EvaluationReport
+
+NOTHING = "nothing"
+"""In place of background, for which there is no room."""
 
 MOST_CLASSES, MOST_PAIRS, WIDEST_MATRIX = 12, 12, 4
 _KINDS = {
@@ -24,14 +28,16 @@ def headline(numbers: Mapping[str, Estimate]) -> str:
     rows = []
     for name, estimate in numbers.items():
         percent = name == "count_error"
-        known = estimate.low == estimate.low
-        interval = f"{_shown(estimate.low, percent)} to {_shown(estimate.high, percent)}" if known else ""
+        interval = f"{_shown(estimate.low, percent)} to {_shown(estimate.high, percent)}"
+        interval = interval if estimate.low == estimate.low else ""
         title = "count error" if percent else name
         rows.append(
             f"<tr><td>{title}</td><td align='right'><b>{_shown(estimate.value, percent)}</b></td>"
             f"<td align='right'>{interval}</td></tr>"
         )
-    return f"<table width='100%'>{''.join(rows)}</table>"
+    known = any(estimate.low == estimate.low for estimate in numbers.values())
+    after = "" if known else f"From {FEWEST_PLANES} planes on, each number has an interval."
+    return f"<table width='100%'>{''.join(rows)}</table>{after}"
 
 
 def class_table(report: EvaluationReport) -> str:
@@ -68,17 +74,17 @@ def error_links(report: EvaluationReport) -> str:
 
 def confusion_table(report: EvaluationReport) -> str:
     """Return the confusion matrix with links ``cell:row:column``; of many classes the pairs that are confused most."""
-    names = [*(row.name for row in report.classes), BACKGROUND]
+    names = [*(row.name for row in report.classes), NOTHING]
     if len(names) > WIDEST_MATRIX + 1:
         return _pairs(report, names)
-    head = "".join(f"<th align='right'>{_short(name, 9)}</th>" for name in names)
-    rows = [f"<tr><th align='left'>there \\ found</th>{head}</tr>"]
+    head = "".join(f"<th align='right'>{_short(name, 8)}</th>" for name in names)
+    rows = [f"<tr><th align='left'>there</th>{head}</tr>"]
     for at, (name, row) in enumerate(zip(names, report.confusion, strict=True)):
         cells = []
         for column, number in enumerate(row):
             color = KIND_COLORS["right" if at == column else "false positive"]
             cells.append(_link(f"cell:{at}:{column}", f"{number:,}", color) if number else "")
-        rows.append(f"<tr><td>{_short(name, 12)}</td>{''.join(f'<td align=right>{cell}</td>' for cell in cells)}</tr>")
+        rows.append(f"<tr><td>{_short(name, 10)}</td>{''.join(f'<td align=right>{cell}</td>' for cell in cells)}</tr>")
     return f"<table width='100%'>{''.join(rows)}</table>"
 
 
@@ -103,7 +109,8 @@ def _pairs(report: EvaluationReport, names: list[str]) -> str:
 
 
 def _link(target: str, text: str, color: str) -> str:
-    return f"<a style='color: {color}' href='{target}'>{text}</a>"
+    # Black on the colour is read on light and on dark themes, yellow on white is not.
+    return f"<a style='color: #000000; background-color: {color}' href='{target}'>&nbsp;{text}&nbsp;</a>"
 
 
 def _short(name: str, most: int = 14) -> str:

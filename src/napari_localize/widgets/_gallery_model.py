@@ -20,7 +20,7 @@ _NO_PARENT = QModelIndex()
 class GalleryModel(QAbstractListModel):
     """Boxes by row. A row keeps its place until the order is made anew, and is grey once it was judged."""
 
-    def __init__(self, parent: QObject) -> None:
+    def __init__(self, parent: QObject | None) -> None:
         super().__init__(parent)
         self._table: BoxTable | None = None
         self._rows = BoxRows.empty()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from qtpy.QtCore import QSettings
 
 PLUGIN = "napari-localize"
+
+_MOST_HOMES = 50
 
 
 def remembered(key: str, default: str) -> str:
@@ -25,6 +28,32 @@ def remembered_number(key: str, default: float) -> float:
 def remember(key: str, value: str | float) -> None:
     """Keep a choice for the next session."""
     _store().setValue(key, value)
+
+
+def remembered_for(key: str, home: str) -> Any:
+    """Return what was chosen for the data in a folder, or None."""
+    return _by_home(key).get(home)
+
+
+def remember_for(key: str, home: str, value: Any) -> None:
+    """Keep a choice for the data in a folder; those that were made longest ago are forgotten.
+
+    Without a folder nothing tells the data from others, and nothing is kept.
+    """
+    if not home:
+        return
+    chosen = _by_home(key)
+    chosen.pop(home, None)
+    chosen[home] = value
+    remember(key, json.dumps(dict(list(chosen.items())[-_MOST_HOMES:])))
+
+
+def _by_home(key: str) -> dict[str, Any]:
+    try:
+        found = json.loads(remembered(key, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def preference(section: str, name: str, default: Any) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_localize.models.registry import DamagedModel, ModelEntry
 
 _HEADS = ("Model", "AP50", "F1", "Date", "Classes")
-_WIDTHS = (118, 38, 32, 80, 60)
+_WIDTHS = (110, 42, 42, 78, 60)
 _GONE = "It was removed, or never came to this computer; the models below were trained from it."
 
 
@@ -33,7 +33,7 @@ class ModelTree(QTreeWidget):
         self.setIndentation(11)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setUniformRowHeights(True)
-        self.setMinimumHeight(220)
+        self.setMinimumHeight(180)
         head = self.header()
         assert head is not None
         head.setStretchLastSection(True)

@@ -60,11 +60,11 @@ def ask_image(parent: QWidget, name: str) -> Path | None:
     return _remember(Path(found)) if found else None
 
 
-def ask_annotations(parent: QWidget) -> Path | None:
+def ask_annotations(parent: QWidget, title: str = "Import annotations") -> Path | None:
     """Ask for an annotation file of any format."""
     kinds = " ".join(sorted({f"*{suffix}" for each in FORMATS.values() for suffix in each.extensions}))
     kinds = f"Annotations ({kinds} *.yaml *.txt);;All (*)"
-    name, _ = QFileDialog.getOpenFileName(parent, "Import annotations", str(last_folder()), kinds)
+    name, _ = QFileDialog.getOpenFileName(parent, title, str(last_folder()), kinds)
     return _remember(Path(name)) if name else None
 
 

@@ -70,7 +70,8 @@ class CountWidget(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self._keeper = keeper_of(self._viewer)
-        self._counted: Counted | None = None
+        self.counted: Counted | None = None
+        """What is counted: a layer, or a project."""
         self._watched: list[BoxLayer] = []
         self._stored: Planes = {}
         self._open: set[int] = set()
@@ -90,7 +91,7 @@ class CountWidget(Dock):
         self._later.timeout.connect(self.recount)
         self.boxes = BoxesPicker(self._viewer)
         self._build()
-        self.boxes.changed.connect(self._choose)
+        self.boxes.changed.connect(self._on_boxes)
         self.scope.currentIndexChanged.connect(self._choose)
         self.sample.draw.connect(self._draw)
         self.sample.go_on.connect(self.go_on)
@@ -178,11 +179,17 @@ class CountWidget(Dock):
         self._later.start()
 
     def _on_layers(self, event: Any = None) -> None:
-        if isinstance(self._counted, CountedProject):
+        if isinstance(self.counted, CountedProject):
             self._watch_open()
             self._later.start()
         else:
             self._show_scopes()
+
+    def _on_boxes(self) -> None:
+        """Count another layer; a project is the same, whichever of its images is open."""
+        project = self._keeper.project or self._keeper.unnamed
+        if not (isinstance(self.counted, CountedProject) and self.counted.project is project):
+            self._choose()
 
     def _watch_open(self) -> None:
         self._watch([box_layer(layer) for layer in self._viewer.layers if is_box_layer(layer)])
@@ -206,14 +213,17 @@ class CountWidget(Dock):
         project = self._keeper.project or self._keeper.unnamed
         self._stored, self._open = {}, set()
         if self.scope.currentIndex() == _PROJECT and project is not None:
-            self._counted = CountedProject(self._viewer, project)
+            self.counted = CountedProject(self._viewer, project)
             self._watch_open()
-            self._read(self._counted)
+            self._read(self.counted)
             return
         # A layer of shapes from elsewhere is not taken charge of by being looked at.
         fits = layer is not None and is_box_layer(layer)
-        self._counted = CountedLayer(self._viewer, layer) if fits else None
+        self.counted = CountedLayer(self._viewer, layer) if fits else None
         self._watch([box_layer(layer)] if fits else [])
+        if fits:
+            # What is shown is counted, unless the model's card tells more.
+            self.result.begin_at(box_layer(layer).filter[0])
         self.recount()
 
     def _read(self, counted: Counted) -> None:
@@ -252,16 +262,18 @@ class CountWidget(Dock):
 
     def recount(self) -> None:
         """Look at the boxes again."""
-        counted = self._counted
+        counted = self.counted
         if self.busy:
             return
         if isinstance(counted, CountedLayer) and counted.layer not in self._viewer.layers:
-            counted = self._counted = None
+            counted = self.counted = None
         self._planes, self._counting, self.report = {}, None, None
         if counted is not None:
             try:
                 self._lot = counted.lot
-                self._planes = self._marked({**self._stored, **self._now_open(counted)})
+                # This may read images anew that were closed.
+                opened = self._now_open(counted)
+                self._planes = self._marked({**self._stored, **opened})
             except UserError as error:
                 say(self.status, escape(str(error)))
                 self._body.hide()
@@ -294,7 +306,7 @@ class CountWidget(Dock):
         return {place: replace(plane, drawn=place in drawn) for place, plane in planes.items()}
 
     def _nothing_to_count(self) -> str:
-        if self._counted is None or not self._planes:
+        if self.counted is None or not self._planes:
             return _NO_BOXES
         if not any(len(plane.found) for plane in self._planes.values()):
             return _NO_MODEL
@@ -311,10 +323,10 @@ class CountWidget(Dock):
     # The planes
 
     def _draw(self, number: int) -> None:
-        if self._counted is None:
+        if self.counted is None:
             return
         try:
-            lot = draw_by_lot(self._counted, self._planes, number)
+            lot = draw_by_lot(self.counted, self._planes, number)
         except UserError as error:
             warn(str(error))
             return
@@ -335,10 +347,10 @@ class CountWidget(Dock):
         self._go(place)
 
     def _go(self, place: Place | None) -> None:
-        if place is None or self._counted is None:
+        if place is None or self.counted is None:
             return
         try:
-            self._counted.show(place)
+            self.counted.show(place)
         except UserError as error:
             warn(str(error))
 
@@ -387,10 +399,10 @@ class CountWidget(Dock):
 
     def copy_command(self) -> None:
         """Copy the command line that counts the same."""
-        if self._counted is None or self.report is None:
+        if self.counted is None or self.report is None:
             return
         self._copy(
-            f"napari-localize count {self._counted.command} --threshold {self.result.threshold:.2f}", "The command"
+            f"napari-localize count {self.counted.command} --threshold {self.result.threshold:.2f}", "The command"
         )
 
     def _copy(self, text: str, what: str) -> None:

@@ -154,7 +154,9 @@ class EvaluateWidget(Dock):
         except UserError:
             text = "These numbers are of boxes that are no longer there."
         else:
-            chosen = [(task.model, task.iou, task.distance, _words(task)) for task in (before, now)]
+            chosen = [
+                (task.model, task.iou, task.distance, task.ignore_classes, _words(task)) for task in (before, now)
+            ]
             if chosen[0] != chosen[1]:
                 text = "These numbers are of what was chosen before."
             elif now.stamp != outcome.stamp:
@@ -166,6 +168,11 @@ class EvaluateWidget(Dock):
         self.evaluate()
 
     # Evaluating
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What was found out last."""
+        return self._outcome
 
     @property
     def busy(self) -> bool:
@@ -283,8 +290,8 @@ class EvaluateWidget(Dock):
 
     def copy(self) -> None:
         """Copy the paragraph for a methods section."""
-        if self.result.report is not None:
-            QApplication.clipboard().setText(self.result.report.methods)
+        if self._outcome is not None:
+            QApplication.clipboard().setText(self._outcome.report(self.result.threshold).methods)
             say(self.status, "The paragraph for a methods section is in the clipboard.")
 
 

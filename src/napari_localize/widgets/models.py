@@ -197,6 +197,7 @@ class ModelsWidget(Dock):
             self.refresh()
             return
         self._roots, damaged = found
+        self._sums.clear()
         choose, self._choose = self._choose, ""
         self.tree.show_models(self._roots, damaged, choose)
         self._filter()
@@ -330,7 +331,6 @@ class ModelsWidget(Dock):
 
     def _done(self, text: str, reference: str) -> None:
         self._say(text)
-        self._sums.clear()
         self.refresh_and_choose(reference)
         model_news().changed.emit()
 

@@ -12,13 +12,17 @@ from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QLabel, QSpinBox
 
 from napari_localize.core.errors import UserError
+from napari_localize.core.groups import kinds_told
 from napari_localize.core.settings import TrainSettings
 from napari_localize.engine.client import shared_engine
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.layers import is_box_layer
+from napari_localize.plugin.material import count_classes, home_of, material, split_of
 from napari_localize.plugin.pairs import Judged, judged_planes
+from napari_localize.training.pairs import Pairs
 from napari_localize.widgets._comparison import ComparisonBox
 from napari_localize.widgets._curve import TrainingCurve
+from napari_localize.widgets._data import DataBox
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import preference, remember, remembered, remembered_number
 from napari_localize.widgets._models import ModelPicker, model_news
@@ -36,6 +40,8 @@ from napari_localize.widgets._parts import (
     titled,
     warn,
 )
+from napari_localize.widgets._recipe import RecipeSection
+from napari_localize.widgets._split import HeldBackBox
 
 TRAIN_KEY = "Ctrl+Shift+R"
 _RECOUNT_MS = 300
@@ -65,6 +71,7 @@ class RetrainWidget(Dock):
         self._jobs = JobRunner(self)
         self._base = ""
         self._elapsed = 0.0
+        self._warnings: list[str] = []
         self.base = ModelPicker("Start", "base model", "The model that training starts from; it stays as it is.")
         self.curve = TrainingCurve(self._viewer.theme)
         self.comparison = ComparisonBox(self._viewer)
@@ -77,6 +84,10 @@ class RetrainWidget(Dock):
         self._jobs.finished.connect(self._on_finished)
         self._jobs.failed.connect(self._on_failed)
         self._jobs.cancelled.connect(self._on_cancelled)
+        self.data.changed.connect(self._show_material)
+        self.data.busy_changed.connect(self._data_busy)
+        self.held_back.changed.connect(self._show_material)
+        self.base.changed.connect(self._show_material)
         self.comparison.keep.connect(self._keep)
         self.comparison.discard.connect(self._discard)
         model_news().kept.connect(self._refresh_models)
@@ -88,6 +99,8 @@ class RetrainWidget(Dock):
         self.material.setToolTip(
             "A model learns from boxes that you have accepted, changed or drawn, and from no other."
         )
+        self.data = DataBox(self)
+        self.held_back = HeldBackBox()
         self.unit = combo("Train for so many seconds, or for so many rounds through all planes.", _UNITS)
         self.amount = QSpinBox()
         self.amount.setToolTip("How long to train: a minute is a good start; more planes deserve more time.")
@@ -97,11 +110,13 @@ class RetrainWidget(Dock):
         self.amount.valueChanged.connect(self._remember)
         self.train_button = button("Train", "Train a new model; the old one stays.", self.train, TRAIN_KEY, self)
         self.cancel_button = CancelButton("Stop; you can still keep what has been learned so far.", self.cancel)
+        self.recipe = RecipeSection()
         self.progress = ProgressRow()
         self.status: QLabel = hint()
-        self.column.addWidget(self.material)
-        self.column.addWidget(self.base)
+        for part in (self.material, self.data, self.held_back, self.base):
+            self.column.addWidget(part)
         self.column.addLayout(row(titled("Time"), row(self.amount, self.unit), stretch=1))
+        self.column.addWidget(self.recipe)
         self.column.addLayout(row(self.train_button, self.cancel_button))
         for part in (self.progress, self.status, self.curve, self.comparison):
             self.column.addWidget(part)
@@ -123,6 +138,7 @@ class RetrainWidget(Dock):
 
     def disconnect_viewer(self) -> None:
         self._jobs.abandon()
+        self.data.abandon()
         self._end_run()
         self.comparison.findings.clear()
         layers = self._viewer.layers
@@ -170,32 +186,51 @@ class RetrainWidget(Dock):
     def _show_material(self) -> None:
         try:
             planes, finished = self._chosen()
+            added = self.data.added
+            everything = material(planes, added)
+            counts = count_classes(everything)
+            home = home_of(everything)
+            card = self.base.card
+            self.data.show_material(counts, tuple(card.classes) if card else (), home)
+            if self.data.class_map:
+                everything = material(planes, added, self.data.class_map)
+                counts = count_classes(everything)
         except UserError as error:
             say(self.material, escape(str(error)))
             return
-        self.train_button.setEnabled(bool(planes) and not self._jobs.busy)
-        if not planes:
+        self.train_button.setEnabled(bool(everything.names) and not self._jobs.busy and not self.data.busy)
+        self._show_held_back(everything, home)
+        if not everything.names:
             say(
                 self.material,
                 "Nothing to learn from yet: in Review, correct the boxes of a plane or an area and mark it as finished.",
             )
             return
-        counts: dict[str, int] = {}
-        for plane in planes:
-            for name, number in plane.counted.counts().items():
-                counts[name] = counts.get(name, 0) + number
-        boxes, rejected = sum(counts.values()), sum(plane.rejected for plane in planes)
+        rejected = sum(plane.rejected for plane in planes)
         per_class = ", ".join(f"{escape(name)} {number}" for name, number in counts.items() if number)
-        text = f"Learns from {_sources(planes, finished)}, <b>{boxes}</b> boxes" + (
+        sources = [_sources(planes, finished)] if planes else []
+        others = sum(len(each.pairs.names) for each in added)
+        sources += [f"<b>{others}</b> plane{'s' * (others > 1)} of other data"] if others else []
+        text = f"Learns from {' and '.join(sources)}, <b>{counts.total()}</b> boxes" + (
             f" ({per_class})" if per_class else ""
         )
         text += f", {rejected} rejected" if rejected else ""
         text += " without ignored areas" if any(plane.known.ignored for plane in planes) else ""
-        if not finished:
+        if planes and not finished:
             text += (
                 ". No plane is finished, so what was not judged there counts as background: finish planes in Review."
             )
         say(self.material, text)
+
+    def _show_held_back(self, everything: Pairs, home: str) -> None:
+        """Say what this training will be judged on."""
+        if not count_classes(everything).total():
+            self.held_back.hide()
+            return
+        self.held_back.offer(kinds_told(everything.names, everything.places), home)
+        split, _ = split_of(everything, self.held_back.hold_back)
+        guessed = split if self.held_back.hold_back == "auto" else split_of(everything, "auto")[0]
+        self.held_back.show_choice(guessed.kind, split.text)
 
     # Training
 
@@ -213,20 +248,25 @@ class RetrainWidget(Dock):
             return
         try:
             planes, _ = self._chosen()
-            if not any(len(plane.counted) for plane in planes):
+            everything = material(planes, self.data.added, self.data.class_map)
+            if not count_classes(everything).total():
                 raise UserError("There are no boxes to learn from; accept, correct or draw some in Review.")
             if not self.base.name:
                 raise UserError(
                     "There is no model to start from; import one with 'napari-localize models import FILE'."
                 )
             amount = {self.unit.currentText(): self.amount.value()}
-            settings = TrainSettings(base=self.base.name, device=str(preference("engine", "device", "auto")), **amount)
+            settings = TrainSettings(
+                base=self.base.name,
+                device=str(preference("engine", "device", "auto")),
+                recipe=self.recipe.choices,
+                hold_back=self.held_back.hold_back,
+                **amount,
+            )
         except UserError as error:
             warn(str(error))
             return
-        sources, annotations = [plane.source for plane in planes], [plane.judged for plane in planes]
-        names, known = [plane.name for plane in planes], [plane.known for plane in planes]
-        self._base, self._elapsed = self.base.name, 0.0
+        self._base, self._elapsed, self._warnings = self.base.name, 0.0, []
         self.train_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self.comparison.put_away()
@@ -238,12 +278,21 @@ class RetrainWidget(Dock):
         def begin(on_event: Any) -> Any:
             engine = shared_engine()
             engine.idle_seconds = idle
-            return engine.train(sources, annotations, settings, names=names, known=known, on_event=on_event)
+            return engine.train(
+                everything.planes,
+                everything.annotations,
+                settings,
+                names=everything.names,
+                known=everything.known,
+                places=everything.places,
+                on_event=on_event,
+            )
 
         self._jobs.start(begin)
 
     def cancel(self) -> None:
-        """Stop training; what has been learned so far can be kept."""
+        """Stop training; what has been learned so far can be kept. Without a training, stop reading other data."""
+        self.data.cancel()
         if self._jobs.busy:
             self.cancel_button.setEnabled(False)
             self.progress.stopping()
@@ -252,8 +301,11 @@ class RetrainWidget(Dock):
 
     def _on_news(self, news: dict[str, Any]) -> None:
         kind = news.get("event")
-        if kind in ("queued", "starting", "ready", "message"):
+        if news.get("recipe"):
+            self.recipe.tell(str(news["text"]))
+        elif kind in ("queued", "starting", "ready", "message"):
             say(self.status, escape(str(news["text"])))
+            self._warnings += [str(news["text"])] if news.get("warning") else []
         elif kind == "stopping":
             say(self.status, "Stopping; what has been learned so far is compared with the old model ...")
         elif kind == "progress" and self.cancel_button.isEnabled():
@@ -265,7 +317,8 @@ class RetrainWidget(Dock):
     def _on_finished(self, result: dict[str, Any]) -> None:
         stopped = bool(result["cancelled"])
         self._end_run()
-        say(self.status, "")
+        # What was said in passing can be read now.
+        say(self.status, " ".join(escape(text) for text in self._warnings))
         title = "<b>Trained.</b> Keep the new model?"
         if stopped:
             title = f"<b>Stopped after {duration(self._elapsed)}.</b> Keep the best weights so far?"
@@ -286,6 +339,11 @@ class RetrainWidget(Dock):
         self.cancel_button.setEnabled(False)
         self.progress.hide()
         self._show_material()
+
+    def _data_busy(self, busy: bool) -> None:
+        if not self._jobs.busy:
+            self.cancel_button.setEnabled(busy)
+            self._show_material()
 
     # The new model
 

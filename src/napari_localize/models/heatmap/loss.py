@@ -35,20 +35,29 @@ class Targets:
         Weight of each cell in the losses on the boxes; 1 in sum over an object.
     known : (B, 1, h, w) Tensor
         0 where nothing is known and nothing is to be learnt.
+    emphasis : (B, 1, h, w) Tensor
+        How much more than usual an answer counts that there is an object where there is none.
     """
 
     heat: Tensor
     boxes: Tensor
     weight: Tensor
     known: Tensor
+    emphasis: Tensor
 
     def to(self, device: torch.device) -> Targets:
         """Return the same targets on another device."""
-        return Targets(*(value.to(device) for value in (self.heat, self.boxes, self.weight, self.known)))
+        parts = (self.heat, self.boxes, self.weight, self.known, self.emphasis)
+        return Targets(*(value.to(device) for value in parts))
 
 
 def draw_targets(
-    boxes: Sequence[Tensor], labels: Sequence[Tensor], known: Tensor, classes: int, size: tuple[int, int]
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    known: Tensor,
+    classes: int,
+    size: tuple[int, int],
+    emphasis: Tensor | None = None,
 ) -> Targets:
     """Draw the targets of a batch.
 
@@ -64,6 +73,8 @@ def draw_targets(
         Number of heat maps.
     size : (int, int)
         Cells of the output: height and width of the input over `STRIDE`.
+    emphasis : (B, 1, h, w) Tensor, optional
+        As in `Targets`; by default 1 everywhere.
     """
     height, width = size
     heat = torch.zeros(len(boxes), classes, height, width)
@@ -91,7 +102,8 @@ def draw_targets(
         mass = torch.zeros(len(image_boxes)).index_add_(0, owner[core], value[core])
         weight[image] = torch.where(core, value / mass[owner].clamp(min=1e-6), 0)
         owner_boxes[image] = image_boxes[owner]
-    return Targets(heat, owner_boxes, weight * known[:, 0], known)
+    emphasis = torch.ones_like(known) if emphasis is None else emphasis
+    return Targets(heat, owner_boxes, weight * known[:, 0], known, emphasis)
 
 
 def cell_boxes(distances: Tensor) -> Tensor:
@@ -115,7 +127,7 @@ def heatmap_loss(outputs: tuple[Tensor, Tensor, Tensor], targets: Targets) -> Te
     probability = logits.sigmoid()
     at_center = (heat == 1).float() * functional.logsigmoid(logits) * (1 - probability) ** 2
     elsewhere = (1 - heat) ** 4 * functional.logsigmoid(-logits) * probability**2
-    focal = -((at_center + elsewhere) * targets.known).sum() / objects
+    focal = -((at_center + elsewhere * targets.emphasis) * targets.known).sum() / objects
 
     learns = targets.weight > 0
     if not learns.any():

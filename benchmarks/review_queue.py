@@ -1,6 +1,6 @@
 """How many judgements it takes to mend a model's boxes, by the order in which they are looked at.
 
-    python benchmarks/queue.py --data ../shared/data
+    python benchmarks/review_queue.py --data ../shared/data
 
 Bundled models run on the test images. A simulated person goes through their boxes, down to 0.75 of the threshold, and
 says of each whether it is right (IoU 0.5 with a true box of its class that no surer box has taken). Boxes below the
@@ -22,7 +22,7 @@ from napari_localize.evaluation.matching import match_boxes
 from napari_localize.evaluation.queue import Candidates, Order, ReviewQueue, compress
 from napari_localize.models.describe import describe_boxes
 from napari_localize.models.localizer import load_model
-from napari_localize.models.predict import FLOOR, predict_plane
+from napari_localize.models.predict import predict_plane
 from napari_localize.training.bundled import Sample, in_classes, load_samples
 
 LOWEST = 0.75
@@ -103,12 +103,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--part", default="test", choices=["test", "validation"])
+    parser.add_argument("--models", nargs="*", default=["blood", "nuclei"], choices=["blood", "nuclei"])
+    parser.add_argument("--every", type=int, default=1, help="only every so many images")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--goal", type=float, default=0.9, help="F1")
     args = parser.parse_args()
-    for name, folder in (("blood", "blood"), ("nuclei", "nuclei"), ("generalist", "nuclei")):
-        samples = [sample for sample in load_samples(args.data / folder) if sample.part == args.part]
-        report(name, *run(name, samples), args.seeds, args.goal)
+    for name in args.models:
+        samples = [sample for sample in load_samples(args.data / name) if sample.part == args.part]
+        report(name, *run(name, samples[:: args.every]), args.seeds, args.goal)
 
 
 def run(name: str, samples: list[Sample]) -> tuple[list, float]:
@@ -116,8 +118,7 @@ def run(name: str, samples: list[Sample]) -> tuple[list, float]:
     model, describing, planes = load_model(name), load_model("generalist"), []
     for sample in samples:
         plane = ArrayPlane(sample.image)
-        found = predict_plane(model, plane, PredictSettings(threshold=FLOOR))
-        found = found[found.scores >= LOWEST * model.card.threshold]
+        found = predict_plane(model, plane, PredictSettings(threshold=LOWEST * model.card.threshold))
         table = describe_boxes(describing, plane, found)
         planes.append((found, in_classes(sample.boxes, model.card.classes), table))
     return planes, model.card.threshold

@@ -1,0 +1,170 @@
+"""How a model learns, chosen from what there is to learn, what it starts from, and how long it may take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_localize.core.recipe import CROP_SIDES, RecipeChoices
+from napari_localize.training.crops import CropRecipe, TrainingPlane
+from napari_localize.training.optimise import Recipe
+
+SCRATCH = Recipe()
+FINE_TUNE = Recipe(
+    averaging=0.95,
+    head_factor=5.0,
+    crops=CropRecipe(diameters=(22.0, 52.0), invert=0.0, grey=0.05),
+)
+
+SMALLEST_SIDE = 128
+"""Crops are not made smaller than this, however small the images are."""
+
+BALANCE = 0.5
+"""Where objects are copied, those of rare classes are taken more often, see `CropRecipe`."""
+
+INVERT = 0.15
+
+LONG = 180.0
+"""Trainings of more seconds than this may stop early."""
+
+PATIENCE = 6
+
+STRENGTH = {"weak": 0.5, "medium": 1.0, "strong": 1.6}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A recipe, and a sentence in plain words that says what it is and why."""
+
+    recipe: Recipe
+    text: str
+
+
+def choose_recipe(
+    planes: Sequence[TrainingPlane],
+    seconds: float | None,
+    start: Recipe,
+    *,
+    based: bool,
+    choices: RecipeChoices | None = None,
+) -> Chosen:
+    """Choose how a model learns.
+
+    Parameters
+    ----------
+    planes : sequence of TrainingPlane
+        What it learns from.
+    seconds : float or None
+        How long it may take; None when it learns for a number of epochs.
+    start : Recipe
+        What is not chosen here.
+    based : bool
+        Whether it starts from a model.
+    choices : RecipeChoices, optional
+        What a person has chosen; it is taken as it is.
+    """
+    choices = choices or RecipeChoices()
+    said: list[str] = []
+    boxes = sum(len(plane.boxes) for plane in planes)
+    # Heads that learn alone first did harm where it was measured, and copies of objects have not been shown to help:
+    # both only when a person asks for them.
+    head_first = (choices.head_first or 0.0) if based else 0.0
+    if head_first:
+        said.append(f"the last layers alone for {head_first:.0%} of the time, then all")
+    elif based:
+        said.append("all layers from the start")
+    else:
+        said.append("all layers from random weights")
+
+    # A few images say too little about the statistics: letting them follow made some trainings fail.
+    frozen = based and choices.norm != "updated"
+    if based:
+        said.append(f"normalisation {'as in the base' if frozen else 'follows the new images'}")
+
+    rate = choices.learning_rate or start.learning_rate
+    said.append(f"learning rate {rate:g}")
+
+    side = choices.crop_side or min(start.crops.side, _side(planes, start.crops))
+    said.append(f"crops of {side} pixels")
+
+    strength = choices.augmentation or "medium"
+    said.append(f"{strength} variation of size and light")
+
+    invert, why = start.crops.invert, ""
+    if choices.invert is not None:
+        invert = INVERT if choices.invert else 0.0
+    elif based and _both_polarities(planes):
+        invert, why = INVERT, ", as objects are bright on some planes and dark on others"
+    if invert:
+        said.append(f"negatives of some{why}")
+
+    paste = choices.copy_paste or 0.0
+    if paste:
+        said.append(f"objects copied into {paste:.0%} of the crops")
+
+    average = based if choices.average is None else based and choices.average
+    if average:
+        said.append("mixed with the base in the end where that does no harm")
+    patience = PATIENCE if seconds is None or seconds > LONG else 0
+    patience = patience if choices.patience is None else choices.patience
+    if patience:
+        said.append(f"stops after {patience} checks without a better one")
+    crops = _varied(start.crops, STRENGTH[strength])
+    crops = replace(crops, side=side, invert=invert, paste=paste, balance=BALANCE if paste else 0.0)
+    recipe = replace(
+        start,
+        learning_rate=rate,
+        freeze_norm=frozen,
+        head_first=head_first,
+        average=average,
+        patience=patience,
+        crops=crops,
+    )
+    return Chosen(recipe, f"Recipe for {boxes} boxes: {'; '.join(said)}.")
+
+
+def _side(planes: Sequence[TrainingPlane], crops: CropRecipe) -> int:
+    """Return the side of crops that the planes fill at the middle of the sizes that are learnt."""
+    zoom = math.sqrt(crops.diameters[0] * crops.diameters[1])
+    shown = float(np.median([math.sqrt(math.prod(plane.pixels.shape[1:])) / plane.diameter for plane in planes]))
+    wanted = max(SMALLEST_SIDE, shown * zoom)
+    return next((side for side in CROP_SIDES if side >= wanted), CROP_SIDES[-1])
+
+
+def _varied(crops: CropRecipe, strength: float) -> CropRecipe:
+    """Return a recipe with sizes and light varied more, or less."""
+    if strength == 1:
+        return crops
+    middle = math.sqrt(crops.diameters[0] * crops.diameters[1])
+    reach = (crops.diameters[1] / middle) ** strength
+    return replace(
+        crops,
+        diameters=(middle / reach, middle * reach),
+        stretch=crops.stretch * strength,
+        grey=min(1.0, crops.grey * strength),
+        recolour=min(1.0, crops.recolour * strength),
+        noise=min(1.0, crops.noise * strength),
+        blur=min(1.0, crops.blur * strength),
+    )
+
+
+def _both_polarities(planes: Sequence[TrainingPlane]) -> bool:
+    """Whether grey planes show objects that are brighter than their surroundings, and others darker ones."""
+    signs = set()
+    for plane in planes:
+        if not len(plane.boxes) or _coloured(plane):
+            continue
+        height, width = plane.pixels.shape[1:]
+        centers = ((plane.boxes[:, :2] + plane.boxes[:, 2:]) / 2).int()
+        x, y = centers[:, 0].clamp(0, width - 1), centers[:, 1].clamp(0, height - 1)
+        inside = plane.pixels[0, y, x].float().median()
+        signs.add(bool(inside > plane.pixels[0].float().median()))
+    return len(signs) == 2
+
+
+def _coloured(plane: TrainingPlane) -> bool:
+    first = plane.pixels[:, ::8, ::8].int()
+    return bool(((first[0] - first[1]).abs().max() > 8) | ((first[0] - first[2]).abs().max() > 8))

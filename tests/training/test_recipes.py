@@ -1,0 +1,85 @@
+"""A recipe follows from what there is to learn, says what it is, and every part of it can be chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from napari_localize.core.recipe import RecipeChoices
+from napari_localize.training.crops import TrainingPlane
+from napari_localize.training.recipes import FINE_TUNE, LONG, SCRATCH, choose_recipe
+
+
+def plane(labels=(0, 0, 0), side=400, diameter=40.0, value=0, object_value=200, colour=False):
+    """A plane with a row of square objects."""
+    pixels = torch.full((3, side, side), value, dtype=torch.uint8)
+    boxes = []
+    for index in range(len(labels)):
+        x = 10 + (index * 15) % (side - 20)
+        pixels[:, 20:30, x : x + 10] = object_value
+        boxes.append([x, 20, x + 10, 30])
+    if colour:
+        pixels[0] = 255 - pixels[0]
+    return TrainingPlane(pixels, torch.tensor(boxes, dtype=torch.float32), torch.tensor(labels), diameter)
+
+
+def choose(planes, seconds=60.0, start=FINE_TUNE, based=True, **choices):
+    return choose_recipe(planes, seconds, start, based=based, choices=RecipeChoices(**choices))
+
+
+def test_crops_are_as_large_as_the_images_fill():
+    small, large = choose([plane(side=200)]).recipe, choose([plane(side=2000)]).recipe
+    assert small.crops.side < large.crops.side == FINE_TUNE.crops.side
+    assert f"crops of {small.crops.side} pixels" in choose([plane(side=200)]).text
+
+
+def test_negatives_are_shown_where_grey_objects_are_both_bright_and_dark():
+    bright, dark = plane(), plane(value=200, object_value=20)
+    assert choose([bright]).recipe.crops.invert == 0
+    assert choose([bright, dark]).recipe.crops.invert > 0
+    stained = plane(value=200, object_value=20, colour=True)
+    assert choose([bright, stained]).recipe.crops.invert == 0
+
+
+def test_only_long_trainings_stop_early():
+    assert choose([plane()], seconds=60).recipe.patience == 0
+    assert choose([plane()], seconds=LONG + 1).recipe.patience > 0
+    assert choose([plane()], seconds=None).recipe.patience > 0
+
+
+def test_without_a_base_there_is_nothing_to_keep():
+    chosen = choose([plane()], start=SCRATCH, based=False, head_first=0.5, norm="frozen", average=True)
+    assert chosen.recipe.head_first == 0
+    assert not chosen.recipe.freeze_norm
+    assert not chosen.recipe.average
+    assert "random weights" in chosen.text
+
+
+@pytest.mark.parametrize(
+    ("choice", "field", "said"),
+    [
+        ({"head_first": 0.35}, "head_first", "35%"),
+        ({"norm": "updated"}, "freeze_norm", "follows the new images"),
+        ({"learning_rate": 0.004}, "learning_rate", "0.004"),
+        ({"patience": 2}, "patience", "2 checks"),
+        ({"average": False}, "average", ""),
+    ],
+)
+def test_what_is_chosen_is_taken_and_said(choice, field, said):
+    usual, chosen = choose([plane()]), choose([plane()], **choice)
+    (value,) = choice.values()
+    assert getattr(chosen.recipe, field) == (False if value == "updated" else value)
+    assert said in chosen.text
+    assert chosen.text != usual.text
+    assert replace(chosen.recipe, **{field: getattr(usual.recipe, field)}) == usual.recipe
+
+
+def test_crops_can_be_chosen_too():
+    crops = choose([plane()], copy_paste=0.25, invert=True, crop_side=96).recipe.crops
+    assert (crops.paste, crops.side) == (0.25, 96)
+    assert crops.invert > 0
+    weak, strong = (choose([plane()], augmentation=one).recipe.crops for one in ("weak", "strong"))
+    assert weak.diameters[1] - weak.diameters[0] < strong.diameters[1] - strong.diameters[0]
+    assert weak.noise < strong.noise <= 1
