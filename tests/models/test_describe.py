@@ -9,6 +9,7 @@ from napari_localize.core.arrange import unlikeness
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import Cancelled
 from napari_localize.core.planes import ArrayPlane
+from napari_localize.core.tiling import Rectangle
 from napari_localize.models import describe, exemplars
 from napari_localize.models.describe import describe_boxes
 from napari_localize.models.localizer import load_model
@@ -63,6 +64,16 @@ def test_a_plane_of_ordinary_size_is_looked_at_once(model, rings, looks):
     assert len(table) == len(boxes)
     assert describe_boxes(model, plane, boxes[:0], looker=describe.look).shape[0] == 0
     assert len(looks) == 1
+
+
+def test_of_a_part_that_is_remembered_the_rest_is_not_guessed(model, rings):
+    plane, boxes = rings
+
+    def remembering(*asked):
+        return exemplars.look(*asked, Rectangle(0, 150, 0, 150))
+
+    found = describe_boxes(model, plane, boxes, looker=remembering)
+    np.testing.assert_array_equal(found, describe_boxes(model, plane, boxes))
 
 
 def test_a_large_plane_is_divided_into_few_parts_that_hardly_overlap(model, rings, looks, monkeypatch):

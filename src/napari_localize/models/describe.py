@@ -73,10 +73,9 @@ def describe_boxes(
             raise Cancelled
         here = np.flatnonzero(own == part)
         x, y = centers[here].mean(axis=0).tolist()
-        if whole:
-            seen = looker(model, plane, diameter, (x, y))
-        else:
-            window = Rectangle(*rows[part // len(columns)], *columns[part % len(columns)])
+        window = Rectangle(*rows[part // len(columns)], *columns[part % len(columns)])
+        seen = looker(model, plane, diameter, (x, y)) if whole else None
+        if seen is None or seen.window != window:  # what is remembered may be a part, at a zoom a little higher
             seen = look(model, plane, diameter, (x, y), window)
         found = features_at(seen, boxes.boxes[here]) * seen.spread + seen.center
         if not done:
