@@ -18,7 +18,7 @@ from napari_localize.plugin.areas import AreaPen, area_at, areas_on, is_area_lay
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.pairs import judged_planes, pair
-from napari_localize.widgets._boxes_picker import _can_hold_boxes
+from napari_localize.widgets._boxes_picker import can_hold_boxes
 
 CORNERS = np.array([(x, y, x + 10, y + 10) for y in (5, 45, 85) for x in (5, 45, 85)], np.float32)
 GUESSES = Detections(CORNERS, scores=np.linspace(0.1, 0.9, 9), class_names=("a",))
@@ -173,7 +173,7 @@ def test_the_tint_follows_plane_place_and_visibility_and_leaves_with_the_boxes(v
     assert viewer.layers.selection.active is layer
     assert not tint.editable
     assert is_area_layer(tint)
-    assert not _can_hold_boxes(tint)
+    assert not can_hold_boxes(tint)
     np.testing.assert_allclose(tint.data[0][:, -2:].min(0), (29.5, 19.5))
     np.testing.assert_allclose(tint.data[0][:, -2:].max(0), (49.5, 39.5))
     # It is crossed out: not only a colour says what it is.

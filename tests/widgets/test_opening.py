@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QShortcut, QWidget
 
 from napari_localize.plugin.areas import tints_of
@@ -60,11 +61,21 @@ def test_keys_are_shown_and_collide_neither_with_each_other_nor_with_napari(dock
     from napari.utils.shortcuts import default_shortcuts
 
     taken = {str(key) for keys in default_shortcuts.values() for key in keys}
+    every: list[str] = []
     for kind in KEYED:
-        keys = [shortcut.key().toString() for shortcut in dock(kind).findChildren(QShortcut)]
+        shortcuts = dock(kind).findChildren(QShortcut)
+        keys = [shortcut.key().toString() for shortcut in shortcuts]
         assert keys
         assert max(Counter(keys).values()) == 1
         assert not taken & set(keys)
+        in_the_window = Qt.ShortcutContext.WindowShortcut
+        every += [key for key, one in zip(keys, shortcuts, strict=True) if one.context() == in_the_window]
+    # Stepping through findings is the same in the docks that list some.
+    assert {key for key, number in Counter(every).items() if number > 1} <= {
+        "Alt+Shift+N",
+        "Alt+Shift+B",
+        "Alt+Shift+X",
+    }
 
 
 @pytest.mark.parametrize("kind", DOCKS)

@@ -19,7 +19,7 @@ from napari_localize.widgets._memory import remember_for, remembered_for
 from napari_localize.widgets._parts import SPACING, Section, button, hint, number, row, say, warn
 from napari_localize.widgets._project_actions import Task
 
-FILE_KEY, PROJECT_KEY, CLASSES_KEY = "Alt+Shift+A", "Alt+Shift+P", "Alt+Shift+L"
+FILE_KEY, PROJECT_KEY, CLASSES_KEY = "Alt+Shift+A", "Alt+Shift+P", "Alt+Shift+O"
 _MEMORY = "class map"
 
 
