@@ -145,7 +145,8 @@ def test_a_stream_that_was_ended_goes_on_where_it_was(benchmarks):
     assert [row["step"] for row in whole] == [0, 1, 2, 3, 4]
     assert [row["corrections"] for row in whole] == [0, 2, 2, 2, 2]
     assert {row["file"] for row in whole[1:]} == {"0", "1", "2", "3"}
-    assert whole[-1]["F1"] == 1.0 and "F1" not in whole[2]
+    assert whole[-1]["F1"] == 1.0
+    assert "F1" not in whole[2]
     rest = list(work_through(Perfect(), kind, 0, 4, whole[:3]))
     assert [row["file"] for row in rest] == [row["file"] for row in whole[3:]]
     assert list(work_through(Perfect(), kind, 0, 4, whole)) == []
