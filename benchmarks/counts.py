@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_localize.core.planes import ArrayPlane
 from napari_localize.core.settings import PredictSettings
-from napari_localize.evaluation.counts import estimate_total
+from napari_localize.evaluation.estimates import estimate_total
 from napari_localize.models.localizer import load_model
 from napari_localize.models.predict import predict_plane
 from napari_localize.training.bundled import load_samples

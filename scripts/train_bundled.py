@@ -1,6 +1,9 @@
 """Train one of the bundled models; stop it at any time and start it again, it goes on where it was.
 
 python scripts/train_bundled.py nuclei --data ../shared/data
+
+With --calibrate nothing is trained: what the scores of a bundled model mean is learnt from the validation images, and put
+beside the weights, which stay as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from napari_localize.core.files import atomic_path
+from napari_localize.models.card import BUNDLED, CALIBRATIONS, bundled_calibrations
 from napari_localize.models.device import pick_device
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model, load_model
@@ -34,12 +39,32 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("build/training"), help="where checkpoints and models go")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--version", type=int, default=1, help="of the model that is written")
+    parser.add_argument("--calibrate", action="store_true", help="only calibrate the bundled model")
     args = parser.parse_args()
+    if args.calibrate:
+        return _calibrate(args.name, args.data)
     args.work.mkdir(parents=True, exist_ok=True)
     model = _train(args.name, args)
     target = args.work / f"{args.name}.safetensors"
     model.save(target, overwrite=True)
     print(json.dumps({"model": str(target), "threshold": model.card.threshold, **model.card.metrics}, indent=2))
+    return 0
+
+
+def _calibrate(name: str, data: Path) -> int:
+    model = load_model(name, device="cpu")
+    recipe = bundled.RECIPES[name]
+    samples = [sample for folder in recipe.folders for sample in bundled.load_samples(data / folder)]
+    kept_back = [sample for sample in samples if sample.sized and sample.part == "validation"]
+    calibration = bundled.calibration_on(model, kept_back)
+    if calibration is None:
+        print("too few boxes to calibrate from", file=sys.stderr)
+        return 1
+    known = {**bundled_calibrations(), model.card.reference: calibration}
+    text = json.dumps({key: known[key].model_dump(mode="json") for key in sorted(known)}, indent=1)
+    with atomic_path(BUNDLED / CALIBRATIONS, overwrite=True) as temporary:
+        temporary.write_text(text + "\n")
+    print(f"{model.card.reference}: {calibration.sentence}")
     return 0
 
 

@@ -11,7 +11,8 @@ import napari_localize as nl
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
-from napari_localize.evaluation.counts import count, estimate_each, estimate_share, estimate_total, more_for_half
+from napari_localize.evaluation.counts import count
+from napari_localize.evaluation.estimates import estimate_each, estimate_share, estimate_total, more_for_half
 
 
 def sampled(rng, planes=200, reviewed=20, mean=30):

@@ -1,11 +1,4 @@
-"""How many objects there are, with an interval: what a model finds everywhere, corrected by what a person has reviewed.
-
-Planes are the units: on some of them a person has said what is there, and these count as they are. On the others the
-model's count is multiplied by the ratio of the true to the found objects on the reviewed planes (the ratio estimator,
-Cochran, "Sampling Techniques", 1977, chapter 6). Its variance is estimated from each reviewed plane's deviation, divided
-by one less its share in the ratio (MacKinnon and White 1985, HC3), and the t distribution has as many degrees of freedom
-as the effective number of planes allows (Kish 1965), as few crowded planes may hold most of the objects.
-"""
+"""How many objects there are, with an interval: what a model finds everywhere, corrected by what a person has reviewed."""
 
 from __future__ import annotations
 
@@ -19,112 +12,23 @@ import numpy as np
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
-from napari_localize.evaluation.gate import tally
+from napari_localize.core.known import EVERYWHERE
+from napari_localize.evaluation.estimates import (
+    FEWEST_PLANES,
+    Estimate,
+    estimate_each,
+    estimate_share,
+    estimate_total,
+    more_for_half,
+)
+from napari_localize.evaluation.units import CountedPlane, Units
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-FEWEST_PLANES = 5
-"""From fewer reviewed planes no interval is given."""
-
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with the interval that holds the true one in 95 % of cases; NaN where too little was reviewed."""
-
-    value: float
-    low: float
-    high: float
-
-
-def estimate_total(found: NDArray[Any], true: NDArray[Any]) -> Estimate:
-    """Estimate how many objects there are on all planes.
-
-    Parameters
-    ----------
-    found : (N,) array
-        How many objects the model has found on each plane.
-    true : (N,) array
-        How many there are, NaN on the planes that nobody has reviewed. These must be a random sample.
-    """
-    found, true = np.asarray(found, float), np.asarray(true, float)
-    reviewed = ~np.isnan(true)
-    counted = float(true[reviewed].sum())
-    if reviewed.all():
-        return Estimate(counted, counted, counted)
-    ratio, error, per_found, freedom = _ratio(found[reviewed], true[reviewed])
-    rest = found[~reviewed] + 1
-    value = counted + ratio * rest.sum()
-    # What is not known of the ratio, and by how much the other planes differ from it.
-    beyond = max(per_found[0] * rest.sum(), per_found[1] * (rest**2).sum())
-    return _interval(value, math.sqrt(rest.sum() ** 2 * error**2 + beyond), freedom, counted, int(reviewed.sum()))
-
-
-def estimate_each(found: NDArray[Any], true: NDArray[Any]) -> list[Estimate]:
-    """Estimate how many objects there are on each plane; the parameters are those of `estimate_total`."""
-    found, true = np.asarray(found, float), np.asarray(true, float)
-    reviewed = ~np.isnan(true)
-    ratio, error, per_found, freedom = _ratio(found[reviewed], true[reviewed])
-    estimates = []
-    for number, known in zip(found.tolist(), true.tolist(), strict=True):
-        if not math.isnan(known):
-            estimates.append(Estimate(known, known, known))
-            continue
-        size = number + 1
-        beyond = max(per_found[0] * size, per_found[1] * size**2)
-        spread = math.sqrt(size**2 * error**2 + beyond)
-        estimates.append(_interval(ratio * size, spread, freedom, 0.0, int(reviewed.sum())))
-    return estimates
-
-
-def estimate_share(part: NDArray[Any], whole: NDArray[Any], planes: int) -> Estimate:
-    """Estimate a share such as precision or recall from the counts on the reviewed planes.
-
-    Parameters
-    ----------
-    part, whole : (n,) array
-        On each reviewed plane, for recall: objects that were found, and objects that there are.
-    planes : int
-        How many planes there are in all.
-    """
-    part, whole = np.asarray(part, float), np.asarray(whole, float)
-    used = whole > 0
-    part, whole = part[used], whole[used]
-    if not len(whole):
-        return Estimate(math.nan, math.nan, math.nan)
-    share = float(part.sum() / whole.sum())
-    weight = whole / whole.sum()
-    off = (part - share * whole) / np.maximum(1 - weight, 1e-3)
-    spread = math.sqrt(float((off**2).sum())) / whole.sum() * math.sqrt(max(1 - len(part) / planes, 0))
-    answer = _interval(share, spread, 1 / float((weight**2).sum()) - 1, 0.0, len(part))
-    return Estimate(share, answer.low, min(answer.high, 1.0))
-
-
-def more_for_half(found: NDArray[Any], true: NDArray[Any]) -> int | None:
-    """Return how many more planes, reviewed at random, would halve the interval of the total; None if unknown.
-
-    The parameters are those of `estimate_total`; the planes to come are taken to be like those reviewed.
-    """
-    found, true = np.asarray(found, float), np.asarray(true, float)
-    reviewed = ~np.isnan(true)
-    number, planes = int(reviewed.sum()), len(true)
-    now = estimate_total(found, true)
-    if not math.isfinite(now.low) or now.high == now.low:
-        return None
-    _, error, per_found, freedom = _ratio(found[reviewed], true[reviewed])
-    mean = float(found.mean()) + 1
-    for more in range(1, planes - number + 1):
-        left = planes - number - more
-        rest = left * mean
-        beyond = max(per_found[0] * rest, per_found[1] * left * float(((found + 1) ** 2).mean()))
-        grown = (number + more) / number
-        spread = math.sqrt(rest**2 * error**2 / grown + beyond)
-        if 2 * _quantile(freedom * grown) * spread <= (now.high - now.low) / 2:
-            return more
-    return planes - number
+THRESHOLDS = 41
+"""Points of a curve against the threshold."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +44,176 @@ class CountReport:
         By plane: ``reviewed``, ``found``, ``count``, ``low``, ``high``, of all classes together.
     sentence : str
         The total in words.
+    threshold : float or None
+        Lowest score that counts.
+    reviewed : int
+        How many planes, or areas, the interval comes from.
+    more : int or None
+        How many more would halve it.
+    notes : tuple of str
+        Sentences on what a person should know before believing the numbers.
     """
 
     classes: pd.DataFrame
     planes: pd.DataFrame
     sentence: str
+    threshold: float | None = None
+    reviewed: int = 0
+    more: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CountCurve:
+    """How a count moves with the threshold: three (N,) arrays each, the value and the ends of its interval."""
+
+    thresholds: NDArray[np.float64]
+    count: tuple[NDArray[np.float64], ...]
+    precision: tuple[NDArray[np.float64], ...]
+    recall: tuple[NDArray[np.float64], ...]
+
+
+class Counting:
+    """Planes made ready to be counted at any threshold without looking at the boxes again.
+
+    Parameters
+    ----------
+    planes : sequence of CountedPlane
+    says_how_chosen : bool
+        Whether it is known which planes were drawn by lot, so that a report tells when none were.
+    """
+
+    def __init__(self, planes: Sequence[CountedPlane], says_how_chosen: bool = False) -> None:
+        self.planes = tuple(planes)
+        self.units = Units(planes)
+        self._says_how_chosen = says_how_chosen
+        # Units that are known but tell nothing of the others are added to the estimate for these.
+        self._open = self.units.sample | ~self.units.reviewed
+
+    def at(self, threshold: float | None = None) -> CountReport:
+        """Count what has at least this score; by default all boxes."""
+        import pandas as pd
+
+        units = self.units
+        found, hits = units.at(0.0 if threshold is None else threshold)
+        rows = [self._row(found, hits, column) for column in (*range(len(units.classes)), None)]
+        by_class = pd.DataFrame(rows, index=pd.Index([*units.classes, "all"], name="class", dtype=object))
+        all_found, all_true = found.sum(axis=1), units.true.sum(axis=1)
+        open_ = self._open
+        more = more_for_half(all_found[open_], all_true[open_]) if units.sample.any() else None
+        return CountReport(
+            by_class,
+            self._by_plane(all_found, all_true),
+            self._sentence(by_class.loc["all"], more),
+            threshold,
+            int(units.sample.sum()),
+            more,
+            tuple(self._notes()),
+        )
+
+    def curve(self, class_name: str | None = None, lowest: float | None = None) -> CountCurve:
+        """Count at thresholds from the lowest score up; one class, or all together."""
+        units = self.units
+        column = None if class_name is None else units.classes.index(class_name)
+        thresholds = np.linspace(units.lowest_score if lowest is None else lowest, 0.99, THRESHOLDS)
+        rows = [self._row(*units.at(float(threshold)), column) for threshold in thresholds]
+        count, precision, recall = (
+            tuple(np.array([row[key] for row in rows]) for key in keys)
+            for keys in (
+                ("count", "low", "high"),
+                ("precision", "precision_low", "precision_high"),
+                ("recall", "recall_low", "recall_high"),
+            )
+        )
+        return CountCurve(thresholds, count, precision, recall)
+
+    def _row(self, found: NDArray[np.int64], hits: NDArray[np.int64], column: int | None) -> dict[str, float]:
+        units = self.units
+        ours, right, true = (_column(table, column) for table in (found, hits, units.true))
+        total = self._total(ours, true)
+        row = {"found": float(ours.sum()), "count": total.value, "low": total.low, "high": total.high}
+        sample = units.sample
+        for name, whole in (("precision", ours), ("recall", true)):
+            share = estimate_share(right[sample], whole[sample], int(self._open.sum()))
+            row |= {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
+        return row
+
+    def _total(self, found: NDArray[Any], true: NDArray[Any]) -> Estimate:
+        if not self.units.sample.any():
+            return Estimate(float(found.sum()), math.nan, math.nan)
+        return estimate_total(found[self._open], true[self._open]).plus(float(true[~self._open].sum()))
+
+    def _by_plane(self, found: NDArray[Any], true: NDArray[Any]) -> pd.DataFrame:
+        import pandas as pd
+
+        units, number = self.units, len(self.planes)
+        each = np.stack([true] * 3)
+        if units.sample.any():
+            estimates = estimate_each(found[self._open], true[self._open])
+            each[:, self._open] = np.array([(one.value, one.low, one.high) for one in estimates]).reshape(-1, 3).T
+        else:
+            each[:, ~units.reviewed] = np.stack([found, found * np.nan, found * np.nan])[:, ~units.reviewed]
+        columns = {
+            name: np.bincount(units.plane, values, minlength=number)
+            for name, values in zip(("found", "count", "low", "high"), (found, *each), strict=True)
+        }
+        return pd.DataFrame(
+            {"reviewed": [plane.known is not None for plane in self.planes], **columns},
+            index=pd.Index([plane.name for plane in self.planes], name="plane", dtype=object),
+        )
+
+    def _sentence(self, total: Any, more: int | None) -> str:
+        units, planes = self.units, len(self.planes)
+        number = f"{total['count']:,.0f} objects"
+        reviewed = int(units.sample.sum())
+        if not reviewed:
+            return f"{number} found on {planes} planes; how many there are nobody knows until some are reviewed."
+        if units.reviewed.all():
+            return f"{number} on {planes} planes, all of them reviewed."
+        one = "area" if units.in_parts else "plane"
+        if math.isnan(total["low"]):
+            have = f"{reviewed} reviewed ones are" if reviewed > 1 else "1 reviewed one is"
+            few = "" if units.by_lot else " that are chosen at random"
+            return (
+                f"About {number} on {planes} planes, but {have} too few for an interval: review at least "
+                f"{FEWEST_PLANES}{few}."
+            )
+        text = (
+            f"{number}, 95 % interval {total['low']:,.0f} to {total['high']:,.0f}, from {reviewed} reviewed "
+            f"{'areas on' if units.in_parts else 'of'} {planes} planes."
+        )
+        if more is None:
+            return text
+        return f"{text} {more} more {one}{'s would' if more > 1 else ' would'} halve the interval."
+
+    def _notes(self) -> list[str]:
+        units, notes = self.units, []
+        if self._says_how_chosen and units.reviewed.any() and not units.reviewed.all() and not units.by_lot:
+            notes.append(
+                "These planes were chosen by hand; the interval holds only for a random sample: choose planes by lot."
+            )
+        left = sum(plane.drawn and plane.known is None for plane in self.planes)
+        if left and units.by_lot:
+            drawn = sum(plane.drawn for plane in self.planes)
+            notes.append(
+                f"{left} of the {drawn} planes drawn by lot are not finished yet; go through them in their order."
+            )
+        beside = int((units.reviewed & ~units.sample).sum())
+        if beside:
+            what = "1 plane that was" if beside == 1 else f"{beside} planes that were"
+            notes.append(
+                f"{what} finished without being drawn by lot count as they are and tell nothing of the others."
+            )
+        if units.in_parts:
+            notes.append("Some planes are reviewed in part: the interval takes these parts for chosen at random, too.")
+        rest = units.origins(~units.reviewed)
+        other = units.origins(units.sample) - rest
+        if rest and other:
+            notes.append(
+                f"The reviewed planes hold boxes of {', '.join(sorted(other))}, the others of {', '.join(sorted(rest))}: "
+                "what one model misses tells nothing of another; draw new planes by lot after the last run."
+            )
+        return notes
 
 
 def count(
@@ -159,7 +228,7 @@ def count(
     predictions : path, Annotations or mapping of name to Detections
         A model's boxes on all planes, also on those reviewed.
     reviewed : path, Annotations or mapping of name to Detections
-        What is there on some of the planes, which must have been chosen at random: where planes are marked as
+        What is there on some of the planes, which must have been chosen at random: where planes or areas are marked as
         reviewed those, otherwise all that are named. Rejected boxes are not there.
     threshold : float, optional
         Only predictions with at least this score are counted; by default all.
@@ -170,98 +239,29 @@ def count(
         When no plane is reviewed, or a reviewed one has no predictions.
     """
     found_on, truth = _read(predictions), _read(reviewed)
-    names = list(found_on)
-    finished = _finished(truth)
-    missing = [name for name in finished if name not in found_on]
+    known = {
+        name: area
+        for name in truth
+        if (area := truth.known(name) if isinstance(truth, Annotations) else EVERYWHERE) is not None
+    }
+    missing = [name for name in known if name not in found_on]
     if missing:
         raise UserError(f"the reviewed plane {missing[0]!r} is not among the predictions; run the model on it, too.")
-    classes = tuple(dict.fromkeys([*_classes(truth), *_classes(found_on)]))
-    model = [_above(found_on[name], threshold).with_classes(classes) for name in names]
-    there = [_present(truth[name]).with_classes(classes) for name in finished]
-    at = [names.index(name) for name in finished]
-    hits = tally([model[index] for index in at], there, classes)
-    found = np.array([np.bincount(part.labels, minlength=len(classes)) for part in model]).reshape(-1, len(classes))
-    true = np.full(found.shape, np.nan)
-    true[at] = hits[:, :, 2]
-    columns = [*range(len(classes)), None]
-    rows = []
-    for column in columns:
-        ours, theirs = (_column(table, column) for table in (found, true))
-        parts = hits.sum(axis=1) if column is None else hits[:, column]
-        rows.append(_row(ours, theirs, parts, len(names)))
-    import pandas as pd
-
-    by_class = pd.DataFrame(rows, index=pd.Index([*classes, "all"], name="class"))
-    each = estimate_each(found.sum(axis=1), true.sum(axis=1))
-    by_plane = pd.DataFrame(
-        {
-            "reviewed": [name in set(finished) for name in names],
-            "found": found.sum(axis=1),
-            "count": [one.value for one in each],
-            "low": [one.low for one in each],
-            "high": [one.high for one in each],
-        },
-        index=pd.Index(names, name="plane"),
-    )
-    return CountReport(by_class, by_plane, _sentence(by_class.loc["all"], len(finished), len(names), found, true))
-
-
-def _ratio(found: NDArray[Any], true: NDArray[Any]) -> tuple[float, float, tuple[float, float], float]:
-    """Return true objects for each that is found, its standard error, what is beyond it, and degrees of freedom.
-
-    What is beyond: the variance of a plane's true number, for each object found, and for each square of their number.
-    """
-    if not len(found):
+    if not known:
         raise UserError("no plane is reviewed; finish some that were chosen at random.")
-    # One more on each plane, so that objects may be where nothing was found.
-    size = found + 1
-    weight = size / size.sum()
-    ratio = float(true.sum() / size.sum())
-    off = true - ratio * size
-    error = math.sqrt(float(((off / np.maximum(1 - weight, 1e-3)) ** 2).sum())) / float(size.sum())
-    number = len(found)
-    spare = max(number - 1, 1)
-    beyond = (
-        float((off**2 / size).sum() / spare),
-        float((off**2).sum() / (size**2).sum() * number / spare),
-    )
-    return ratio, error, beyond, 1 / float((weight**2).sum()) - 1
-
-
-def _interval(value: float, spread: float, freedom: float, least: float, reviewed: int) -> Estimate:
-    if reviewed < FEWEST_PLANES:
-        return Estimate(value, math.nan, math.nan)
-    reach = _quantile(freedom) * spread
-    return Estimate(value, max(value - reach, least), value + reach)
-
-
-def _quantile(freedom: float) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf((1 + CONFIDENCE) / 2, max(freedom, 1.5)))
-
-
-def _row(found: NDArray[Any], true: NDArray[Any], hits: NDArray[np.int64], planes: int) -> dict[str, float]:
-    total = estimate_total(found, true)
-    row: dict[str, float] = {"found": float(found.sum()), "count": total.value, "low": total.low, "high": total.high}
-    for name, column in (("precision", 1), ("recall", 2)):
-        share = estimate_share(hits[:, 0], hits[:, column], planes)
-        row |= {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
-    return row
-
-
-def _sentence(total: Any, reviewed: int, planes: int, found: NDArray[Any], true: NDArray[Any]) -> str:
-    number = f"{total['count']:,.0f} objects"
-    if reviewed == planes:
-        return f"{number} on {planes} planes, all of them reviewed."
-    if math.isnan(total["low"]):
-        return (
-            f"About {number} on {planes} planes, but {reviewed} reviewed ones are too few for an interval: review at least "
-            f"{FEWEST_PLANES} that are chosen at random."
+    classes = tuple(dict.fromkeys([*_classes(truth), *_classes(found_on)]))
+    areas = truth.areas if isinstance(truth, Annotations) else {}
+    planes = [
+        CountedPlane(
+            name,
+            found.with_classes(classes),
+            _present(truth[name]).with_classes(classes) if name in known else Detections.empty(classes),
+            known.get(name),
+            tuple(area.xyxy for area in areas.get(name, ()) if area.kind == "ignored"),
         )
-    text = f"{number}, 95 % interval {total['low']:,.0f} to {total['high']:,.0f}, from {reviewed} reviewed of {planes} planes."
-    more = more_for_half(found.sum(axis=1), true.sum(axis=1))
-    return text if more is None else f"{text} {more} more planes would halve the interval."
+        for name, found in found_on.items()
+    ]
+    return Counting(planes).at(threshold)
 
 
 def _read(data: Mapping[str, Detections] | str) -> Mapping[str, Detections]:
@@ -272,19 +272,8 @@ def _read(data: Mapping[str, Detections] | str) -> Mapping[str, Detections]:
     return read_annotations(data)
 
 
-def _finished(truth: Mapping[str, Detections]) -> Sequence[str]:
-    """Return the planes that are known wholly."""
-    if not isinstance(truth, Annotations):
-        return list(truth)
-    return [name for name in truth if (area := truth.known(name)) is not None and area.whole]
-
-
 def _classes(data: Mapping[str, Detections]) -> list[str]:
     return list(dict.fromkeys(name for part in data.values() for name in part.class_names))
-
-
-def _above(part: Detections, threshold: float | None) -> Detections:
-    return part if threshold is None else part[np.nan_to_num(part.scores, nan=1.0) >= threshold]
 
 
 def _present(part: Detections) -> Detections:

@@ -6,14 +6,19 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from napari_localize.core.errors import UserError
+from napari_localize.evaluation.calibration import Calibration
 
 HEADER_KEY = "napari_localize"
 """Entry of the safetensors metadata that holds the card as JSON."""
+
+BUNDLED = Path(__file__).with_name("weights")
+CALIBRATIONS = "calibrations.json"
+"""Beside the bundled models: calibrations by reference, so that weights need not be stored anew for theirs."""
 
 UNNAMED = "untitled"
 """Name of a model that has just been trained; the file it is saved to gives it one."""
@@ -49,6 +54,8 @@ class ModelCard(BaseModel):
         How the channels and values of an image become what the network sees.
     threshold : float
         Score that gave the best F1 on validation images.
+    calibration : Calibration or None
+        What its scores mean, learned from boxes that were held back from the training.
     training : dict
         Data and fingerprints, split, recipe, versions.
     metrics : dict
@@ -71,6 +78,7 @@ class ModelCard(BaseModel):
     channels: str = ""
     intensity: str = ""
     threshold: float = Field(ge=0, le=1)
+    calibration: Calibration | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     licence: str = ""
@@ -127,10 +135,19 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     if text is None:
         raise UserError(f"{path} was made by another program; only models of napari-localize can be used.")
     try:
-        return ModelCard.model_validate_json(text)
+        card = ModelCard.model_validate_json(text)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise UserError(f"the card of {path} is not valid: {where}: {first_problem(error)}.") from error
+    if card.calibration is None and path.parent == BUNDLED:
+        return card.model_copy(update={"calibration": bundled_calibrations().get(card.reference)})
+    return card
+
+
+def bundled_calibrations() -> dict[str, Calibration]:
+    """Return the calibrations of the bundled models by reference."""
+    path = BUNDLED / CALIBRATIONS
+    return TypeAdapter(dict[str, Calibration]).validate_json(path.read_bytes()) if path.exists() else {}
 
 
 def first_problem(error: ValidationError) -> str:

@@ -14,9 +14,8 @@ from pydantic import ValidationError
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.files import atomic_path
-from napari_localize.models.card import ModelCard, copy_with_card, first_problem, read_card
+from napari_localize.models.card import BUNDLED, ModelCard, copy_with_card, first_problem, read_card
 
-BUNDLED = Path(__file__).with_name("weights")
 SUFFIX = ".safetensors"
 BUNDLED_ORDER = ("generalist", "nuclei", "blood")
 STORE_VARIABLE = "NAPARI_LOCALIZE_MODELS"
@@ -103,7 +102,11 @@ def export_model(name: str, path: str | os.PathLike[str], *, overwrite: bool = F
     """Copy a model to a file outside the store."""
     source = find_model(name)
     with atomic_path(path, overwrite=overwrite) as temporary:
-        shutil.copyfile(source, temporary)
+        if source.parent == BUNDLED:
+            # Its card is more than what its file holds.
+            copy_with_card(source, temporary, read_card(source))
+        else:
+            shutil.copyfile(source, temporary)
 
 
 def remove_model(name: str) -> list[Path]:

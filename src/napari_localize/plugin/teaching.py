@@ -88,7 +88,7 @@ def lesson(boxes: BoxLayer, layers: Iterable[Layer], plane: tuple[int, ...], cen
     taught = Lesson(
         plane,
         [sources[index] for index in chosen],
-        [f"{_number_of(image)} {index}" for index in chosen],
+        [plane_key(image, index) for index in chosen],
         [approved.get(index, none) for index in chosen],
         [rejected.get(index, none) for index in chosen],
         center,
@@ -96,6 +96,11 @@ def lesson(boxes: BoxLayer, layers: Iterable[Layer], plane: tuple[int, ...], cen
     if not any(len(part) for part in taught.examples):
         raise UserError("There is no example yet: draw a box around one object, or accept one, then ask again.")
     return taught
+
+
+def plane_key(image: Image, index: tuple[int, ...]) -> str:
+    """Return a text for a plane that no other one has in this session, by which the engine remembers it."""
+    return f"{_number_of(image)} {index}"
 
 
 def _number_of(image: Image) -> int:

@@ -18,6 +18,7 @@ from skimage.io import imread
 from napari_localize.core.detections import Detections
 from napari_localize.core.planes import ArrayPlane
 from napari_localize.core.settings import PredictSettings
+from napari_localize.evaluation.calibration import Calibration, Judged, calibrate
 from napari_localize.evaluation.metrics import best_threshold
 from napari_localize.formats import read_annotations
 from napari_localize.models import intensity
@@ -248,6 +249,12 @@ def measure_on(model: Model, samples: Sequence[Sample]) -> dict[str, float]:
     return measure(predict_samples(model, samples), true, [model.card.threshold] * len(true))
 
 
+def calibration_on(model: Model, samples: Sequence[Sample]) -> Calibration | None:
+    """Learn from samples that took no part in the training what a model's scores mean."""
+    true = [in_classes(sample.boxes, model.card.classes) for sample in samples]
+    return calibrate(Judged(predict_samples(model, samples), true))
+
+
 def finish(name: str, network: HeatmapNetwork, parts: Parts, steps: int, version: int = 1) -> Model:
     """Make a model of trained weights: threshold from the validation images, measures from the test images."""
     recipe = RECIPES[name]
@@ -269,6 +276,7 @@ def finish(name: str, network: HeatmapNetwork, parts: Parts, steps: int, version
     model = Model(network, card, "cpu")
     found = predict_samples(model, parts.validation)
     card.threshold = round(best_threshold(found, [sample.boxes for sample in parts.validation]), 3)
+    card.calibration = calibration_on(model, parts.validation)
     card.metrics = {
         f"test images of {folder}": {
             "images": len(samples),

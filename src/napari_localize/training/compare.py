@@ -13,6 +13,7 @@ from napari_localize.core.known import EVERYWHERE, KnownArea
 from napari_localize.core.planes import PlaneSource
 from napari_localize.core.settings import PredictSettings
 from napari_localize.core.tiling import Rectangle
+from napari_localize.evaluation.calibration import Judged, calibrate
 from napari_localize.evaluation.changes import changes
 from napari_localize.evaluation.gate import compare, tally
 from napari_localize.evaluation.metrics import best_threshold, summarize
@@ -50,6 +51,8 @@ def compare_models(
 ) -> dict[str, Any]:
     """Measure a new model and its base; the new one gets the threshold that suits these parts best.
 
+    Where the parts took no part in the training, it gets the calibration that they give, too.
+
     Returns
     -------
     dict
@@ -77,6 +80,8 @@ def compare_models(
     names = [part.name for part in parts]
     thresholds = chosen_elsewhere(found, true, names)
     model.card.threshold = float(np.clip(best_threshold(found, true), FLOOR, 0.95))
+    # What a model has learnt by heart says nothing of how sure it is elsewhere.
+    model.card.calibration = calibrate(Judged(found, true, names)) if held_back else None
     compared: dict[str, Any] = {"planes": list(dict.fromkeys(names)), "old": None, "gate": None, "changes": []}
     compared["held_back"] = held_back
     if base is not None:

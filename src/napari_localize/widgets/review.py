@@ -25,13 +25,14 @@ from napari_localize.plugin.window import show_plane, windows_of
 from napari_localize.widgets._area_actions import AreaActions
 from napari_localize.widgets._areas import AreaBar
 from napari_localize.widgets._boxes_picker import BoxesPicker
-from napari_localize.widgets._class_actions import ClassActions
 from napari_localize.widgets._classes import ClassTable
 from napari_localize.widgets._judge import JudgeBar, StateBar, no_guesses
 from napari_localize.widgets._keys import LayerKeys
 from napari_localize.widgets._many import ABOVE, BELOW, IN_VIEW, ON_PLANE, ManyBar
 from napari_localize.widgets._parts import Dock, button, hint, line, row, say, warn
 from napari_localize.widgets._planes import PlaneBar, neighbour, number_of
+from napari_localize.widgets._queue import QueueBar
+from napari_localize.widgets._queue_actions import QueueActions
 from napari_localize.widgets._teach import TeachBar
 from napari_localize.widgets._view import LineWidths, plane_counts, plane_in_view, show_box
 
@@ -43,7 +44,7 @@ _CLOCK_MS = 400
 NO_IMAGE = "Open an image first: File &gt; Open, File &gt; Open Sample, or drag a file onto the window."
 
 
-class ReviewWidget(AreaActions, ClassActions, Dock):
+class ReviewWidget(AreaActions, QueueActions, Dock):
     """Choose a layer of boxes and go through it: accept, reject, reclass, draw, finish plane by plane."""
 
     def __init__(self, napari_viewer: Any) -> None:
@@ -57,6 +58,7 @@ class ReviewWidget(AreaActions, ClassActions, Dock):
         self._pen = AreaPen(self._viewer)
         self.classes = ClassTable()
         self.judge = JudgeBar()
+        self.queue = QueueBar(self._viewer)
         self.many = ManyBar()
         self.teach = TeachBar(self._viewer)
         self.states = StateBar()
@@ -88,6 +90,7 @@ class ReviewWidget(AreaActions, ClassActions, Dock):
                 KeyMod.Shift | KeyCode.KeyY: self.teach.toggle,
                 KeyMod.Shift | KeyCode.KeyC: self.add_class,
                 KeyMod.Shift | KeyCode.KeyX: self.remove_class,
+                **self.queue.keys(),
                 **self.many.keys(),
                 **self.states.keys(),
             }
@@ -127,6 +130,7 @@ class ReviewWidget(AreaActions, ClassActions, Dock):
         body.addLayout(row(self.add_button, self.remove_button))
         body.addWidget(line())
         body.addWidget(self.judge)
+        body.addWidget(self.queue)
         body.addWidget(self.many)
         body.addWidget(self.teach)
         body.addWidget(line())
@@ -158,6 +162,7 @@ class ReviewWidget(AreaActions, ClassActions, Dock):
         self.judge.draw.clicked.connect(self.draw)
         self.judge.next.clicked.connect(self.next_guess)
         self.judge.back.clicked.connect(self.previous_guess)
+        self.queue.unhidden.connect(self._states_unhidden)
         self.many.asked.connect(self._judge_many)
         self.many.opened.connect(self._count_many)
         self.judge.class_picked.connect(self._give_class)
@@ -223,12 +228,14 @@ class ReviewWidget(AreaActions, ClassActions, Dock):
             self._keys.bind(layer)
             self.states.set_shown(boxes.shown_states)
             self.teach.set_boxes(boxes)
+            self.queue.set_boxes(boxes)
         self._refresh()
 
     def _let_go(self) -> None:
         boxes, self._boxes, self._queued, self._plane = self._boxes, None, None, None
         self._keys.release()
         self.teach.set_boxes(None)
+        self.queue.set_boxes(None)
         if boxes is not None and boxes.alive:
             boxes.changed.disconnect(self._soon)
             boxes.selection_changed.disconnect(self._soon)
@@ -269,6 +276,10 @@ class ReviewWidget(AreaActions, ClassActions, Dock):
         guesses = boxes.number_of_guesses(here)
         drawing = str(boxes.layer.mode) == boxes.draw_mode
         self.judge.show_boxes(chosen, boxes.classes, guesses, drawing, boxes.points)
+        if self.queue.on:
+            for walk in (self.judge.next, self.judge.back):
+                walk.setEnabled(True)
+        self.queue.refresh()
         self.many.allow(guesses)
         self.states.show_counts(boxes.by_state(here))
         self.areas.show_areas(areas_on(boxes, here), self._pen.kind, boxes.reviewed(here))
@@ -349,8 +360,7 @@ class ReviewWidget(AreaActions, ClassActions, Dock):
             say(self.status, "Select boxes first: click one, or press N.")
             return
         action(ids)
-        if ids == [self._queued]:
-            self.next_guess()
+        self._go_on(ids)
 
     def _many(self, boxes: BoxLayer, which: str) -> Any:
         """Return the ids of the guesses that one of the menus speaks of."""
@@ -385,14 +395,6 @@ class ReviewWidget(AreaActions, ClassActions, Dock):
             self._viewer.layers.selection.active = boxes.layer
             boxes.layer.mode = "select" if str(boxes.layer.mode) == boxes.draw_mode else boxes.draw_mode
             self._refresh()
-
-    def next_guess(self) -> None:
-        """Go to the guess with the next lowest score."""
-        self._guess(1)
-
-    def previous_guess(self) -> None:
-        """Go back to the guess before."""
-        self._guess(-1)
 
     def _guess(self, step: int) -> None:
         boxes = self._boxes
@@ -463,6 +465,7 @@ class ReviewWidget(AreaActions, ClassActions, Dock):
         if step.planes and self._here(boxes) not in step.planes:
             # What has changed must be seen.
             show_plane(self._viewer, boxes.layer, min(step.planes))
+        self.queue.on_step(step, word)
 
     def _show_states(self) -> None:
         if self._boxes is not None:
