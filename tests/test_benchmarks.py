@@ -152,6 +152,24 @@ def test_a_stream_that_was_ended_goes_on_where_it_was(benchmarks):
     assert list(work_through(Perfect(), kind, 0, 4, whole)) == []
 
 
+class Doubtful(Perfect):
+    """Finds the same box everywhere and is unsure of it on one image."""
+
+    def __call__(self, image):
+        score = 0.51 if image.flat[0] == 7 else 0.99
+        return boxes([0, 0, 10, 10], labels=[0], scores=np.array([score], np.float32))
+
+    def start(self, domain):
+        return self
+
+
+def test_the_queue_takes_the_least_certain_image(benchmarks):
+    stream = [sample(str(number), brightness=number) for number in range(9)]
+    kind = domain(benchmarks, stream, stream[:1])
+    rows = benchmarks["annotator"].work_through(Doubtful(), kind, 0, 1, [], "queue")
+    assert [row["file"] for row in rows] == [None, "7"]
+
+
 def test_the_tables_say_what_was_not_reached(benchmarks, capsys):
     key = dict.fromkeys(benchmarks["effort"].KEY)
     key |= {"domain": "blood", "order": "random"}
