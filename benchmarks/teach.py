@@ -169,8 +169,8 @@ def calibrate(model, images, draws: int) -> None:
 
 
 def places(seen: Look, drawn: Detections) -> tuple[torch.Tensor, torch.Tensor]:
-    good = exemplars.features_at(seen, drawn.boxes)
-    return weigh(seen, good, good[:0], np.median(drawn.boxes[:, 2:] - drawn.boxes[:, :2], axis=0))
+    known = exemplars.know(seen, drawn.boxes)
+    return weigh(seen, known, known.features[:0])
 
 
 if __name__ == "__main__":
