@@ -93,7 +93,13 @@ def f1(found: Sequence[Detections], true: Sequence[Detections], threshold: float
 
 
 def work_through(
-    method: Method, domain: Domain, seed: int, number: int, done: Sequence[dict], order: str = "random"
+    method: Method,
+    domain: Domain,
+    seed: int,
+    number: int,
+    done: Sequence[dict],
+    order: str = "random",
+    retrain: str = "every",
 ) -> Iterator[dict]:
     """Annotate a stream and yield a row for each step; step 0 is what is known before.
 
@@ -111,6 +117,8 @@ def work_through(
         Rows of an earlier run that was ended: it is gone on with.
     order : str
         ``random``, or ``queue``: the image that the review queue would show next.
+    retrain : str
+        After ``every`` image, or at the ``checkpoints`` only.
     """
     by_name = {sample.file_name: sample for sample in domain.stream}
     shuffled = [domain.stream[index] for index in np.random.default_rng(seed).permutation(len(domain.stream))]
@@ -118,7 +126,8 @@ def work_through(
     number = min(number, len(shuffled))
     if len(chosen) >= number and done:
         return
-    learner = method.learn(chosen, seed) if chosen else method.start(domain)
+    learnt = [step for step in range(1, len(chosen) + 1) if retrain == "every" or step in CHECKPOINTS]
+    learner = method.learn(chosen[: learnt[-1]], seed) if learnt else method.start(domain)
     if not done:
         yield {"step": 0, "file": None, "corrections": 0, "objects": 0, "spent": 0.0, **measure(learner, domain)}
     while len(chosen) < number:
@@ -127,11 +136,13 @@ def work_through(
         sample = first_of_queue(learner, rest) if order == "queue" else rest[0]
         made = corrections(shown(learner, sample), sample.boxes, domain)
         chosen.append(sample)
+        checked = len(chosen) in CHECKPOINTS or len(chosen) == number
         began = time.monotonic()
-        learner = method.learn(chosen, seed)
+        if checked or retrain == "every":
+            learner = method.learn(chosen, seed)
         row = {"step": len(chosen), "file": sample.file_name, "corrections": made, "objects": len(sample.boxes)}
         row["spent"] = time.monotonic() - began
-        if len(chosen) in CHECKPOINTS or len(chosen) == number:
+        if checked:
             row |= measure(learner, domain)
         yield row
 

@@ -7,7 +7,7 @@
 A simulated annotator works through a stream of images: the model predicts, every error is corrected (a box added,
 deleted, moved where the IoU is below 0.5, or given another class: one correction each), the plane is finished, the model
 is retrained from all images so far for a fixed time, next image. After 0, 1, 3, 5, 10 and 20 images it is measured on
-images that are held out: AP50, and F1 at the best threshold.
+images that are held out: AP50, and F1 at the best threshold. With ``--retrain checkpoints`` it retrains only then.
 
 With ``--once`` there is no stream: a model is trained on so many images, drawn so that every class is there.
 
@@ -46,7 +46,7 @@ from _annotator import CHECKPOINTS, drawn, measure, reached, work_through
 from _domains import FOLDERS, GROUPS, HELD_OUT, Domain, extra_names, load_domains
 from _peers import METHODS, make_method
 
-KEY = ("domain", "method", "base", "seed", "order", "seconds", "clock", "device", "held_out", "once")
+KEY = ("domain", "method", "base", "seed", "order", "retrain", "seconds", "clock", "device", "held_out", "once")
 LEVELS = (0.80, 0.90)
 
 
@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20, help="length of the stream")
     parser.add_argument("--once", type=int, nargs="*", default=[], help="no stream: train once on so many images")
     parser.add_argument("--orders", nargs="*", default=["random"], choices=["random", "queue"])
+    parser.add_argument("--retrain", default="every", choices=["every", "checkpoints"], help="after which images")
     parser.add_argument("--seconds", type=float, help="of a training; 60 by default, on a GPU 10")
     parser.add_argument("--clock", default="wall", choices=["wall", "cpu"])
     parser.add_argument("--device", default="auto")
@@ -95,6 +96,7 @@ def run(domain: Domain, name: str, seed: int, order: str, args: argparse.Namespa
         "base": Path(base).stem if name == "ours" else None,
         "seed": seed,
         "order": order,
+        "retrain": args.retrain,
         "seconds": args.seconds,
         "clock": args.clock,
         "device": args.device,
@@ -103,7 +105,7 @@ def run(domain: Domain, name: str, seed: int, order: str, args: argparse.Namespa
     }
     if not args.once:
         done = [row for row in rows if same(row, key)]
-        for row in work_through(method, domain, seed, args.images, done, order):
+        for row in work_through(method, domain, seed, args.images, done, order, args.retrain):
             add(rows, {**key, **row}, args.results)
         return
     for number in args.once:

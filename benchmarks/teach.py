@@ -206,7 +206,7 @@ def calibrate(model, images, draws: int) -> None:
                 other = box_iou(boxes, torch.from_numpy(drawn.boxes)).amax(dim=1) <= 0.5
                 right = box_iou(boxes, torch.from_numpy(true.boxes)).amax(dim=1) >= 0.5
                 known = torch.cat([torch.ones(len(boxes), 1), evidence], dim=1)[other]
-                rows.append(torch.cat([known, np.log(number) * known], dim=1))
+                rows.append(torch.cat([known, np.log(min(number, exemplars.MANY)) * known], dim=1))
                 wanted.append(right[other])
                 weights.append(torch.full((len(known),), 1 / max(len(known), 1)))
     x, y, share = torch.cat(rows).double(), torch.cat(wanted).double(), torch.cat(weights).double()

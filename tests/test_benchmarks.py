@@ -152,6 +152,24 @@ def test_a_stream_that_was_ended_goes_on_where_it_was(benchmarks):
     assert list(work_through(Perfect(), kind, 0, 4, whole)) == []
 
 
+def test_retraining_at_checkpoints_only_leaves_the_corrections_the_same(benchmarks):
+    stream = [sample(str(number), (0, 1), brightness=number) for number in range(5)]
+    kind = domain(benchmarks, stream, stream)
+    learnt = []
+
+    class Noting(Perfect):
+        def learn(self, samples, seed):
+            learnt.append(len(samples))
+            return Perfect(samples)
+
+    rows = list(benchmarks["annotator"].work_through(Noting(), kind, 0, 5, [], retrain="checkpoints"))
+    assert learnt == [1, 3, 5]
+    assert [row["step"] for row in rows] == list(range(6))
+    learnt.clear()
+    list(benchmarks["annotator"].work_through(Noting(), kind, 0, 5, rows[:5], retrain="checkpoints"))
+    assert learnt == [3, 5]
+
+
 class Doubtful(Perfect):
     """Finds the same box everywhere and is unsure of it on one image."""
 
