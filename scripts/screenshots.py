@@ -62,6 +62,7 @@ def take_pictures(seconds: int, home: str) -> None:
     viewer.camera.zoom *= 1.6
     correct(boxes, loop.review, image.data)
     picture(viewer, "review")
+    take_queue_picture(viewer, loop)
 
     boxes.finish(())
     loop.setCurrentWidget(loop.retrain)
@@ -95,6 +96,28 @@ def take_teach_picture(viewer: Any, loop: Any, truth: Any) -> None:
     picture(viewer, "teach")
     teach.toggle()
     viewer.layers.remove(boxes.layer)
+
+
+def take_queue_picture(viewer: Any, loop: Any) -> None:
+    """Judge some boxes by the queue, as the score says, show what it tells then, and take all back."""
+    from napari_localize.plugin.demo import wait, wait_a_moment
+
+    review = loop.review
+    boxes, queue = review.boxes, review.queue
+    queue.order.setCurrentText("by lot")
+    queue.toggle()
+    wait(lambda: not queue.busy, "how the boxes look")
+    judged = 0
+    for order, number in (("by lot", 24), ("most useful", 3)):
+        queue.order.setCurrentText(order)
+        for _ in range(number):
+            wait_a_moment()
+            (review.accept if boxes.get(queue.current).score > 0.6 else review.reject)()
+            judged += 1
+    picture(viewer, "queue")
+    queue.toggle()
+    for _ in range(judged):
+        boxes.undo()
 
 
 def take_project_picture(viewer: Any, home: Path) -> None:

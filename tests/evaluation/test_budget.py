@@ -83,7 +83,7 @@ def test_so_many_more_boxes_halve_the_interval():
 def test_first_it_says_how_many_to_judge():
     advice = advise(Standing(500, approved=10, right=4, wrong=1, unsure=50, seconds=6.0))
     assert not advice.stop
-    assert "15 more boxes (about 90 s at your pace)" in advice.text.replace("2 min", "90 s")
+    assert "15 more boxes by lot (about 2 min at your pace)" in advice.text
     assert "all 500" in advice.text
 
 
@@ -109,6 +109,9 @@ def test_it_says_stop():
     assert early.stop
     assert f"{FEWEST_BOXES - 8} more boxes" in early.text
     assert advise(Standing(30, approved=25, rejected=5, right=20, wrong=5)).text == "All 30 boxes are judged."
+    again = advise(Standing(30, approved=25, rejected=5, right=20, wrong=5, suspicious=1))
+    assert not again.stop
+    assert "1 suspicious one can" in again.text
     assert not advise(Standing(1000, approved=500, right=400, wrong=10, unsure=5), narrow=0.001).stop
     assert advise(Standing(0)).text == ""
 

@@ -12,6 +12,7 @@ from napari_localize.evaluation.queue import (
     LOT_SHARE,
     Candidates,
     Order,
+    ReviewQueue,
     compress,
     first_of_lot,
     lot,
@@ -109,8 +110,48 @@ def test_what_looks_like_what_was_reviewed_waits():
     boxes = made(10, features=features)
     even = Candidates(boxes.keys, boxes.planes, boxes.labels, np.full(10, 0.5), boxes.sizes, features)
     for known, first in ((0, 5), (1, 0)):
-        entry = rank_boxes(even, lot_share=0.0, reviewed=np.eye(2, dtype=np.float32)[[known]], limit=1)[0]
+        one = np.zeros(1, np.int64)
+        before = Candidates(one, one, one, np.full(1, 0.5), np.full(1, 9.0), np.eye(2, dtype=np.float32)[[known]])
+        entry = rank_boxes(even, lot_share=0.0, reviewed=before, limit=1)[0]
         assert first <= entry.row < first + 5
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_boxes_like_those_that_were_wrong_become_doubtful(described):
+    # Two kinds, of which one is always wrong though the model is as sure of it.
+    rng = np.random.default_rng(0)
+    kind = np.arange(400) % 2
+    features = (np.eye(2)[kind] + 0.05 * rng.normal(size=(400, 2))).astype(np.float32) if described else None
+    labels = np.zeros(400, np.int64) if described else kind
+    boxes = Candidates(np.arange(400), labels, labels, rng.uniform(0.6, 0.95, 400), np.full(400, 9.0), features)
+    queue = ReviewQueue(boxes, lot_share=0.0)
+    seen = []
+    for _ in range(150):
+        entry = next(queue)
+        seen.append(kind[entry.row])
+        queue.judge(entry.row, bool(kind[entry.row]))
+    assert np.mean(seen[50:]) < 0.1
+    # What was learned before counts from the beginning.
+    judged = Candidates(
+        boxes.keys[:40] + 1000,
+        *(getattr(boxes, n)[:40] for n in ("planes", "labels", "chances", "sizes")),
+        None if features is None else features[:40],
+    )
+    ahead = rank_boxes(boxes, lot_share=0.0, reviewed=judged, right=kind[:40].astype(bool), limit=50)
+    assert np.mean([kind[entry.row] for entry in ahead]) < 0.1
+
+
+def test_a_judgement_that_is_taken_back_is_forgotten():
+    boxes = made(100)
+    one, other = ReviewQueue(boxes), ReviewQueue(boxes)
+    one.judge(3, False)
+    one.judge(4, False)
+    one.judge(4, None)
+    one.judge(3, None)
+    for _ in range(3):
+        one.judge(3, None)
+    first = [next(one).row for _ in range(20)]
+    assert len({*first} & {next(other).row for _ in range(20)}) >= 15
 
 
 def test_the_most_suspicious_is_shown_soon():

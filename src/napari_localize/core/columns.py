@@ -120,6 +120,11 @@ class BoxColumns(Mapping[int, Box]):
         return self._classes.all
 
     @property
+    def origin_names(self) -> Sequence[str]:
+        """All makers that boxes have or had, by code."""
+        return self._origins.all
+
+    @property
     def plane_indices(self) -> Sequence[PlaneIndex]:
         """All planes that boxes lie or lay on, by code."""
         return self._planes.all

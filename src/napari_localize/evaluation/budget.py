@@ -213,8 +213,10 @@ def advise(standing: Standing, narrow: float = NARROW) -> Advice:
     """
     if not standing.total:
         return Advice(False, "")
-    if not standing.left and not standing.suspicious:
-        return Advice(True, f"All {standing.total:,} boxes are judged.")
+    if not standing.left:
+        doubts = standing.suspicious
+        rest = f", {doubts:,} suspicious one{'' if doubts == 1 else 's'} can be looked at again" if doubts else ""
+        return Advice(not doubts, f"All {standing.total:,} boxes are judged{rest}.")
     judged = standing.right + standing.wrong
     missing = min(FEWEST_BOXES - judged, standing.left)
     nothing_left = not (standing.unsure or standing.suspicious)
@@ -223,11 +225,11 @@ def advise(standing: Standing, narrow: float = NARROW) -> Advice:
             return Advice(
                 True,
                 "Nothing suspicious or uncertain is left: you can stop, or judge "
-                f"{_boxes(missing, standing.seconds)} by lot to learn how many of all are right.",
+                f"{_boxes(missing, standing.seconds)} to learn how many of all are right.",
             )
         return Advice(
             False,
-            f"Judge {_boxes(missing, standing.seconds)} by lot to learn how many of all {standing.total:,} are right.",
+            f"Judge {_boxes(missing, standing.seconds)} to learn how many of all {standing.total:,} are right.",
         )
     share, count = standing.precision, standing.count
     width = half_width(count)
@@ -241,7 +243,7 @@ def advise(standing: Standing, narrow: float = NARROW) -> Advice:
     if nothing_left:
         return Advice(True, f"{known}, and nothing suspicious or uncertain is left: you can stop.")
     more = more_for_half(standing)
-    parts = [] if more is None else [f"{_boxes(more, standing.seconds)} by lot would halve that"]
+    parts = [] if more is None else [f"{_boxes(more, standing.seconds)} would halve that"]
     if standing.seconds:
         judgements = int(HOUR / max(standing.seconds, 0.1))
         if judgements >= standing.left:
@@ -253,7 +255,7 @@ def advise(standing: Standing, narrow: float = NARROW) -> Advice:
 
 
 def _boxes(number: int, seconds: float | None) -> str:
-    text = f"{number:,} more box{'' if number == 1 else 'es'}"
+    text = f"{number:,} more box{'' if number == 1 else 'es'} by lot"
     return text if seconds is None else f"{text} (about {_duration(number * seconds)} at your pace)"
 
 

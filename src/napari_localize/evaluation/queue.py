@@ -1,8 +1,9 @@
 """Which box, or which plane, a person should look at next.
 
-A queue mixes four reasons. **Uncertain**: the model does not know whether the box is right. **Different**: the box looks
-like none that was reviewed or is in the queue already (greedy k-centre, Sener and Savarese, ICLR 2018, weighted by the
-uncertainty as in BADGE, Ash et al., ICLR 2020). **Suspicious**: what a person has said and what a model says do not agree.
+A queue mixes four reasons. **Uncertain**: the box may well be wrong, as the model's
+chance says, revised by what a person has said of boxes that look like it. **Different**: the box looks like none that was
+reviewed or is in the queue already (greedy k-centre, Sener and Savarese, ICLR 2018, weighted by the uncertainty as in
+BADGE, Ash et al., ICLR 2020). **Suspicious**: what a person has said and what a model says do not agree.
 **By lot**: a share of the queue that is drawn at random, so that something can be said of all boxes.
 
 The lot is a fixed order of all boxes that depends on nothing but their keys and the seed. Those of its first boxes that
@@ -18,6 +19,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_localize.evaluation.revise import MOST_LESSONS, Reviser
+
 Reason = Literal["uncertain", "different", "suspicious", "lot"]
 Order = Literal["useful", "uncertain", "different", "suspicious", "lot"]
 _Pick = Callable[[], int | None]
@@ -28,11 +31,14 @@ LOT_SHARE = 0.2
 SUSPICIOUS_SHARE = 0.2
 """Share of it that is suspicious, as long as there is such a box."""
 
-MOST_SPREAD = 1000
+MOST_SPREAD = 500
 """So many boxes are chosen to differ; the rest follow by uncertainty alone."""
 
 MOST_REVIEWED = 512
 """So many reviewed boxes, drawn by lot, stand for all when differences are measured."""
+
+ALIKE = 0.8
+"""So much a box is worth that looks exactly like one before it, beside one that looks like none."""
 
 COLUMNS = 32
 """Features are reduced to so many."""
@@ -81,11 +87,17 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def looks(self) -> NDArray[np.float32]:
-        """Return the features, or what class and size tell where there are none; (N, C)."""
+    def looks(self, kinds: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Return the features, or what size and class tell where there are none; (N, C).
+
+        Parameters
+        ----------
+        kinds : (K,) int64, optional
+            Numbers of the classes that are told apart; by default those that the boxes have.
+        """
         if self.features is not None:
             return self.features
-        kinds = np.unique(self.labels)
+        kinds = np.unique(self.labels) if kinds is None else kinds
         table = [np.log(np.maximum(self.sizes, 1.0)), *(3.0 * (self.labels == kind) for kind in kinds[:COLUMNS])]
         return np.stack(table, axis=1).astype(np.float32)
 
@@ -107,9 +119,20 @@ def uncertainty(chances: ArrayLike, threshold: float = 0.5) -> NDArray[np.float6
     threshold : float
         Where nothing is known: 0.5 of probabilities, the threshold of a model of scores.
     """
+    return _entropy(even(chances, threshold))
+
+
+def even(chances: ArrayLike, threshold: float = 0.5) -> NDArray[np.float64]:
+    """Return chances, stretched so that the threshold becomes 0.5; the parameters are those of `uncertainty`."""
     given = np.clip(np.nan_to_num(np.asarray(chances, float), nan=1.0), 0, 1)
     threshold = min(max(threshold, 1e-3), 1 - 1e-3)
-    p = np.where(given < threshold, 0.5 * given / threshold, 1 - 0.5 * (1 - given) / (1 - threshold))
+    stretched: NDArray[np.float64] = np.where(
+        given < threshold, 0.5 * given / threshold, 1 - 0.5 * (1 - given) / (1 - threshold)
+    )
+    return stretched
+
+
+def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
     p = np.clip(p, 1e-9, 1 - 1e-9)
     bits: NDArray[np.float64] = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
     return bits
@@ -166,8 +189,10 @@ class ReviewQueue:
         ``useful`` mixes all reasons, the others are one each.
     threshold : float
         Of the chances, see `uncertainty`.
-    reviewed : (R, C) array, optional
-        Features, made together with those of the candidates, of boxes that were reviewed before.
+    reviewed : Candidates, optional
+        Boxes that a person has judged before, with features where the candidates have some.
+    right : (R,) bool, optional
+        Whether there are such objects.
     seed : int
     lot_share : float
         Of ``useful``: how much is drawn by lot; any part of the queue from its beginning has that share.
@@ -179,7 +204,8 @@ class ReviewQueue:
         order: Order = "useful",
         *,
         threshold: float = 0.5,
-        reviewed: NDArray[np.float32] | None = None,
+        reviewed: Candidates | None = None,
+        right: NDArray[np.bool_] | None = None,
         seed: int = 0,
         lot_share: float = LOT_SHARE,
     ) -> None:
@@ -189,20 +215,33 @@ class ReviewQueue:
         # By key, so that the order in which boxes are given does not matter.
         self._rows = np.argsort(candidates.keys, kind="stable")
         keys = candidates.keys[self._rows]
-        self._bits = uncertainty(candidates.chances[self._rows], threshold)
+        chances = even(candidates.chances[self._rows], threshold)
+        self._bits = _entropy(chances)
+        self._says = chances >= 0.5
+        self._worth = np.abs(self._says - chances)
         doubts = np.zeros(len(keys)) if candidates.doubts is None else candidates.doubts[self._rows]
         self._open = doubts <= 0
         self._free = np.ones(len(keys), bool)
         self._lots = iter(np.lexsort((lot(keys, seed), ~self._open))[: int(self._open.sum())].tolist())
         self._plain = iter(np.lexsort((keys, -self._bits, ~self._open))[: int(self._open.sum())].tolist())
         self._suspects = iter(np.lexsort((keys, -doubts))[: int((~self._open).sum())].tolist())
-        self._looks = candidates.looks()[self._rows]
+        both = (candidates.labels,) if reviewed is None else (candidates.labels, reviewed.labels)
+        kinds = np.unique(np.concatenate(both))
+        self._looks = candidates.looks(kinds)[self._rows]
         self._squares = (self._looks**2).sum(axis=1)
+        self._reviser = Reviser(chances, self._looks)
+        self._places = np.argsort(self._rows)
+        self._revised = False
         self._nearest = np.full(len(keys), np.inf, np.float32)
         self._handed = self._lots_handed = self._suspects_handed = self._spread = 0
-        if candidates.features is not None and reviewed is not None and len(reviewed):
-            some = np.random.default_rng(seed).permutation(len(reviewed))[:MOST_REVIEWED]
-            self._come_near(np.asarray(reviewed, np.float32)[some])
+        if reviewed is not None and len(reviewed):
+            some = np.argsort(lot(reviewed.keys, seed))[:MOST_LESSONS]
+            looks = reviewed.looks(kinds)[some]
+            if candidates.features is not None:
+                self._come_near(looks[:MOST_REVIEWED])
+            if right is not None:
+                self._reviser.study(even(reviewed.chances[some], threshold), looks, right[some])
+                self._revise()
 
     def __iter__(self) -> Iterator[Entry]:
         return self
@@ -213,6 +252,30 @@ class ReviewQueue:
             if at is not None:
                 return self._hand_out(at, reason)
         raise StopIteration
+
+    def judge(self, row: int, right: bool | None) -> None:
+        """Learn from what a person says of a box, or, by None, takes back: boxes that look like it are put anew.
+
+        Parameters
+        ----------
+        row : int
+            Of the candidates.
+        right : bool or None
+            Whether there is such an object.
+        """
+        place = int(self._places[row])
+        if right is None:
+            self._reviser.forget(place)
+        else:
+            self._reviser.learn(place, right)
+        self._revise()
+
+    def _revise(self) -> None:
+        if self._order == "useful":
+            self._revised = True
+            chances = self._reviser.chances()
+            self._bits = _entropy(chances)
+            self._worth = np.abs(self._says - chances)
 
     def _choices(self) -> list[tuple[_Pick, Reason]]:
         """Return what to try, in this order."""
@@ -252,15 +315,22 @@ class ReviewQueue:
 
     def _next_spread(self) -> int | None:
         self._spread += 1
-        if self._spread > MOST_SPREAD:
+        if self._spread > MOST_SPREAD and not self._revised:
             return self._next_plain()
         free = self._free & self._open
         if not free.any():
             return None
+        if self._spread > MOST_SPREAD:
+            return int(np.argmax(np.where(free, self._worth, -1.0)))
         # The first one is as far from nothing as any other.
         far = np.ones(len(free)) if np.isinf(self._nearest[0]) else np.sqrt(self._nearest)
-        weight = self._bits if self._order == "useful" else 0.1 + 0.9 * self._bits
-        return int(np.argmax(np.where(free, weight * far + 1e-6 * self._bits, -1.0)))
+        if self._order == "different":
+            gain = (0.1 + 0.9 * self._bits) * far
+        else:
+            # What looks like something in the queue is worth less, not nothing.
+            typical = max(float(far[free].mean()), 1e-9)
+            gain = self._worth * (ALIKE + (1 - ALIKE) * np.minimum(far / typical, 1.0))
+        return int(np.argmax(np.where(free, gain + 1e-6 * self._bits, -1.0)))
 
     def _come_near(self, others: NDArray[np.float32]) -> None:
         """Note how near to some looks each candidate is."""
@@ -275,7 +345,8 @@ def rank_boxes(
     order: Order = "useful",
     *,
     threshold: float = 0.5,
-    reviewed: NDArray[np.float32] | None = None,
+    reviewed: Candidates | None = None,
+    right: NDArray[np.bool_] | None = None,
     seed: int = 0,
     lot_share: float = LOT_SHARE,
     limit: int | None = None,
@@ -284,7 +355,9 @@ def rank_boxes(
 
     The parameters are those of `ReviewQueue`; `limit` is how many are wanted, by default all.
     """
-    queue = ReviewQueue(candidates, order, threshold=threshold, reviewed=reviewed, seed=seed, lot_share=lot_share)
+    queue = ReviewQueue(
+        candidates, order, threshold=threshold, reviewed=reviewed, right=right, seed=seed, lot_share=lot_share
+    )
     number = len(candidates) if limit is None else limit
     return [entry for entry, _ in zip(queue, range(number), strict=False)]
 

@@ -99,25 +99,32 @@ class Stock:
         Their keys are ids of boxes, their planes codes of the table.
     threshold : float
         Of their chances.
-    reviewed : array or None
-        Looks of the boxes that were judged before.
+    reviewed : Candidates
+        The boxes of models that a person has judged, and whether they are right.
+    right : (R,) bool
     population : (P,) int64
         Ids of all boxes of models, judged or not, in the order of their lots.
     """
 
     candidates: Candidates
     threshold: float
-    reviewed: NDArray[np.float32] | None
+    reviewed: Candidates
+    right: NDArray[np.bool_]
     population: NDArray[np.int64]
 
     def chance(self, key: int, score: float) -> float:
         """Return the probability that a box of the queue is right; its score where it is none of these."""
-        at = np.flatnonzero(self.candidates.keys == key)
-        return float(self.candidates.chances[at[0]]) if len(at) else score
+        row = self.row(key)
+        return score if row is None else float(self.candidates.chances[row])
 
     def queue(self, order: Order) -> ReviewQueue:
         """Return a queue of these boxes."""
-        return ReviewQueue(self.candidates, order, threshold=self.threshold, reviewed=self.reviewed)
+        return ReviewQueue(self.candidates, order, threshold=self.threshold, reviewed=self.reviewed, right=self.right)
+
+    def row(self, key: int) -> int | None:
+        """Return the row of a box among the candidates; None where it is none of them."""
+        at = np.flatnonzero(self.candidates.keys == key)
+        return int(at[0]) if len(at) else None
 
 
 def stock(
@@ -158,23 +165,26 @@ def stock(
     suspicion[guesses | ignored] = 0
     chosen = guesses | (suspicion > 0)
     chosen &= ~np.isin(rows.ids, np.fromiter(without, np.int64))
-    picked = np.flatnonzero(chosen)
-    ids = rows.ids[picked]
-    candidates = Candidates(
-        keys=ids.copy(),
-        planes=rows.planes[picked].astype(np.int64),
-        labels=rows.labels[picked].astype(np.int64),
-        chances=chances[picked],
-        sizes=table.diameters()[picked].astype(float),
-        features=None if looks is None else looks.of(ids),
-        doubts=suspicion[picked],
-    )
-    before = rows.ids[~proposed & np.isin(rows.ids, looks.ids)] if looks is not None else None
+
+    def described(picked: NDArray[np.intp]) -> Candidates:
+        ids = rows.ids[picked]
+        return Candidates(
+            keys=ids.copy(),
+            planes=rows.planes[picked].astype(np.int64),
+            labels=rows.labels[picked].astype(np.int64),
+            chances=chances[picked],
+            sizes=table.diameters()[picked].astype(float),
+            features=None if looks is None else looks.of(ids),
+            doubts=suspicion[picked],
+        )
+
+    before = np.flatnonzero(judged & passing)
     population = rows.ids[_population(boxes)]
     return Stock(
-        candidates,
+        described(np.flatnonzero(chosen)),
         threshold,
-        None if looks is None or before is None else looks.of(before),
+        described(before),
+        rows.states[before] != _REJECTED,
         population[np.argsort(lot(population), kind="stable")],
     )
 

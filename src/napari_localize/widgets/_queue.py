@@ -99,9 +99,9 @@ class QueueBar(QWidget):
         self.go_on.setChecked(remembered("queue goes on", "yes") == "yes")
         self.go_on.toggled.connect(self._remember_go_on)
         self.narrow = QDoubleSpinBox()
-        self.narrow.setRange(0.5, 50.0)
-        self.narrow.setDecimals(1)
-        self.narrow.setPrefix("enough at ±")
+        self.narrow.setRange(1.0, 50.0)
+        self.narrow.setDecimals(0)
+        self.narrow.setPrefix("± ")
         self.narrow.setSuffix(" %")
         self.narrow.setValue(remembered_number("queue narrow", 100 * NARROW))
         self.narrow.setToolTip("How well the count must be known: with a narrower interval you are told to stop.")
@@ -116,7 +116,8 @@ class QueueBar(QWidget):
         options = QVBoxLayout(self._options)
         options.setContentsMargins(0, 0, 0, 0)
         options.setSpacing(SPACING)
-        options.addLayout(row(self.go_on, self.narrow))
+        options.addLayout(row(self.go_on))
+        options.addLayout(row(QLabel("Enough when known to"), self.narrow, stretch=1))
         for part in (self.text, self.advice, self.news, self.progress, self.cancel):
             options.addWidget(part)
         self._options.hide()
@@ -166,7 +167,7 @@ class QueueBar(QWidget):
         return {
             KeyMod.Shift | KeyCode.KeyO: self.toggle,
             KeyMod.Shift | KeyCode.KeyK: self.next_plane,
-            KeyMod.Shift | KeyCode.KeyI: self.go_on.toggle,
+            KeyMod.Shift | KeyCode.KeyI: self.toggle_going_on,
         }
 
     def set_boxes(self, boxes: BoxLayer | None) -> None:
@@ -177,6 +178,10 @@ class QueueBar(QWidget):
     def toggle(self) -> None:
         """Begin, or stop, going through the queue."""
         self.go.click()
+
+    def toggle_going_on(self) -> None:
+        """Go on after each judgement, or no longer."""
+        self.go_on.toggle()
 
     def stop(self) -> None:
         """Leave the queue."""
@@ -257,6 +262,7 @@ class QueueBar(QWidget):
         self._done.add(key)
         self._skipped.pop(key, None)
         self._times.append(monotonic())
+        self._learn(key)
         if self.go_on.isChecked():
             self.next()
         else:
@@ -272,10 +278,18 @@ class QueueBar(QWidget):
             key = self._history[at][0]
             if key in touched and key in self._done:
                 self._done.discard(key)
+                self._learn(key)
                 del self._times[-1:]
                 self._at = at
                 self._show(boxes)
                 return
+
+    def _learn(self, key: int) -> None:
+        """Let the queue know what was said of a box, or that it was taken back."""
+        boxes, row = self._boxes, None if self._stock is None else self._stock.row(key)
+        box = None if boxes is None else boxes.get(key)
+        if box is not None and row is not None and self._queue is not None:
+            self._queue.judge(row, None if box.state == "proposed" else box.state != "rejected")
 
     def next_plane(self) -> None:
         """Go to the plane that is most worth finishing."""
@@ -348,7 +362,8 @@ class QueueBar(QWidget):
             why = _WHY[self._history[self._at][1]]
             say(self.text, f"<b>{why}{chance}</b>, class {escape(box.label)}{where}; {done}")
         advice = advise(state, self.narrow.value() / 100)
-        say(self.advice, f"<b>{escape(advice.text)}</b>" if advice.stop else escape(advice.text))
+        told = escape(advice.text).replace(" %", "\N{NO-BREAK SPACE}%")
+        say(self.advice, f"<b>{told}</b>" if advice.stop else told)
 
     # What is chosen
 
