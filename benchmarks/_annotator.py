@@ -129,7 +129,15 @@ def work_through(
     learnt = [step for step in range(1, len(chosen) + 1) if retrain == "every" or step in CHECKPOINTS]
     learner = method.learn(chosen[: learnt[-1]], seed) if learnt else method.start(domain)
     if not done:
-        yield {"step": 0, "file": None, "corrections": 0, "objects": 0, "spent": 0.0, **measure(learner, domain)}
+        yield {
+            "step": 0,
+            "file": None,
+            "corrections": 0,
+            "cheapest": 0,
+            "objects": 0,
+            "spent": 0.0,
+            **measure(learner, domain),
+        }
     while len(chosen) < number:
         taken = {sample.file_name for sample in chosen}
         rest = [sample for sample in shuffled if sample.file_name not in taken]
@@ -141,6 +149,8 @@ def work_through(
         if checked or retrain == "every":
             learner = method.learn(chosen, seed)
         row = {"step": len(chosen), "file": sample.file_name, "corrections": made, "objects": len(sample.boxes)}
+        # Where nearly all is wrong a person rejects everything at once and draws each box.
+        row["cheapest"] = min(made, 1 + len(sample.boxes))
         row["spent"] = time.monotonic() - began
         if checked:
             row |= measure(learner, domain)

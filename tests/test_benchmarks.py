@@ -103,7 +103,7 @@ def test_groups_of_nuclei(benchmarks, background, size, expected):
 
 def rows_of(corrections, measured):
     return [
-        {"step": step, "corrections": made, **({"F1": measured[step]} if step in measured else {})}
+        {"step": step, "corrections": made, "cheapest": made, **({"F1": measured[step]} if step in measured else {})}
         for step, made in enumerate(corrections)
     ]
 
@@ -144,6 +144,7 @@ def test_a_stream_that_was_ended_goes_on_where_it_was(benchmarks):
     whole = list(work_through(Perfect(), kind, 0, 4, []))
     assert [row["step"] for row in whole] == [0, 1, 2, 3, 4]
     assert [row["corrections"] for row in whole] == [0, 2, 2, 2, 2]
+    assert [row["cheapest"] for row in whole] == [0, 2, 2, 2, 2]
     assert {row["file"] for row in whole[1:]} == {"0", "1", "2", "3"}
     assert whole[-1]["F1"] == 1.0
     assert "F1" not in whole[2]
