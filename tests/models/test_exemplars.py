@@ -57,6 +57,18 @@ def test_one_example_finds_the_others_like_it(model, scene):
     assert ((found.scores > 0) & (found.scores <= 1)).all()
 
 
+def test_boxes_are_as_large_as_they_were_drawn(model, scene):
+    """Where a person draws boxes with a margin, those that are found have it, too."""
+    discs = scene[1][scene[1].labels == 0]
+    middle = np.tile(discs.centers, 2)
+    for half in (8, 12):
+        drawn = Detections(middle + np.array([-half, -half, half, half]), class_names=CLASSES)
+        seen = seen_by(model, scene, drawn[:2])
+        found = find_alike(seen, [Lesson(seen, drawn[:2], drawn[:0])])
+        assert hits(found, drawn) >= 0.8 * len(drawn)
+        assert abs(np.median(found.diameters) - 2 * half) < 3
+
+
 def test_two_classes_are_told_apart(model, scene):
     _, true = scene
     drawn = true[np.concatenate([np.flatnonzero(true.labels == label)[:2] for label in (0, 1)])]

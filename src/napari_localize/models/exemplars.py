@@ -4,9 +4,10 @@ The plane is looked at once, at the zoom at which the examples are as large as t
 remembered of each cell are the features of the network at several levels. A linear discriminant between the examples
 and the rest of the plane, whose covariance the plane itself gives (Hariharan et al., "Discriminative Decorrelation for
 Clustering and Classification", 2012), then says of each place how much it is like the examples. That, the cosine to the
-examples' mean, the network's opinion of what is an object and the size are weighed by a logistic regression, which was
-calibrated on episodes, so that there is nothing to set. Boxes come from the network's own regression. What a person
-rejects is a counterexample.
+nearest example, the network's opinion of what is an object and the size are weighed by a logistic regression, which was
+calibrated on episodes, so that there is nothing to set. The opinion counts relative to that on the examples: of objects
+of a kind that the network has never seen it may think little, but then it does so of all of them. Boxes are half the
+network's own, corrected as the examples ask for, and half the examples' size. What a person rejects is a counterexample.
 """
 
 from __future__ import annotations
@@ -40,14 +41,13 @@ MOST_PIXELS = 2304**2
 
 ZOOM_RANGE = (1 / 16, 8.0)
 
-CUT = 0.4
+CUT = 0.35
 """Probability from which a place is taken for alike."""
 
-WEIGHTS = (-1.739, 1.459, 2.569, 1.803, -2.379)
-WEIGHTS_BY_LOG_EXAMPLES = (-0.41, -0.836, 0.479, 0.082, -0.229)
+WEIGHTS = (-2.36, 1.87, 3.73, 1.02, -2.39)
+WEIGHTS_BY_LOG_EXAMPLES = (-0.49, 0.31, -0.08, 0.03, -0.3)
 """Of a constant and the evidence that `weigh` gathers, in a logistic regression whose weights change with the logarithm
-of the number of examples. Found by ``benchmarks/teach.py --calibrate --domain nuclei --model without-nuclei.safetensors
---every 8 --draws 2``: training images of nuclei, and a model that had not seen nuclei."""
+of the number of examples. Found by ``benchmarks/teach.py --calibrate``."""
 
 MANY = 5
 """With more examples the weights change no more: no evidence may come to count against itself."""
@@ -61,7 +61,9 @@ RIDGE = 3.0
 OBJECT_FLOOR, LIKENESS_FLOOR = 0.05, 0.3
 """Places are considered where the network's opinion or the discriminant peaks above these."""
 
-OTHER_SIZE = math.log(1.8)
+OPINIONS = (-5.0, 3.0)
+"""Range of the network's opinion relative to that on the examples, in logits."""
+
 NMS_IOU = 0.3
 
 
@@ -152,17 +154,60 @@ def look(
     levels = network.pyramid(pixels.to(model.device, inference_dtype(model.device)))
     logits, distances, quality = (answer.float() for answer in network.answers(levels[0]))
     cells = logits.shape[-2:]
-    colour = functional.avg_pool2d(functional.avg_pool2d(pixels, STRIDE), 5, stride=1, padding=2)
-    parts = [functional.interpolate(level.float().cpu(), cells, mode="bilinear") for level in (*levels, colour)]
-    # A place is known by what is around its middle, too.
-    features = functional.avg_pool2d(torch.cat(parts, dim=1), 3, stride=1, padding=1)[0]
+    colour = functional.avg_pool2d(functional.avg_pool2d(pixels, STRIDE), 3, stride=1, padding=1)
+    parts = [_standardised(level.float().cpu(), cells) for level in (*levels, colour)]
+    features, mean, spread = (torch.cat(part, dim=1)[0] for part in zip(*parts, strict=True))
     rows, columns = math.ceil(size[0] / STRIDE), math.ceil(size[1] / STRIDE)
     features = features[:, :rows, :columns]
-    mean, spread = features.mean(dim=(1, 2)), features.std(dim=(1, 2)).clamp(min=1e-3)
-    features.sub_(mean[:, None, None]).div_(spread[:, None, None])  # in place: they are hundreds of megabytes
     boxes = cell_boxes(distances)[0, :rows, :columns].cpu() / zoom + torch.tensor([x0, y0, x0, y0])
     objectness = (logits.sigmoid().amax(dim=1)[0] ** 0.4 * quality[0, 0].sigmoid() ** 0.6)[:rows, :columns].cpu()
-    return Look(window, zoom, features, mean, spread, boxes, objectness, diameter)
+    return Look(window, zoom, features, mean.flatten(), spread.flatten(), boxes, objectness, diameter)
+
+
+def _standardised(level: torch.Tensor, cells: torch.Size) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Bring (1, C, h, w) features to the cells, with mean 0 and spread 1; return mean and spread, too.
+
+    A place is known by what is around its middle, too: fine levels are smoothed, coarse ones are so by their growth.
+    The channels lie side by side in memory, which makes all of it several times as fast.
+    """
+    level = level.contiguous(memory_format=torch.channels_last)
+    if level.shape[-2:] == cells:
+        level = functional.avg_pool2d(level, 3, stride=1, padding=1, count_include_pad=False)
+    spread, mean = torch.std_mean(level, dim=(2, 3), keepdim=True)
+    spread = spread.clamp(min=1e-3)
+    level = (level - mean) / spread
+    if level.shape[-2:] != cells:
+        level = functional.interpolate(level, cells, mode="bilinear")
+    return level, mean, spread
+
+
+class Examples(NamedTuple):
+    """What is known of N objects that were drawn.
+
+    Attributes
+    ----------
+    features : (N, C) float32 Tensor
+        In the middle of each.
+    opinion : (N,) float32 Tensor
+        Logit of the network's opinion that there is an object.
+    extent : (N, 2) float32 Tensor
+        Width and height, in pixels of the plane.
+    growth : (N, 2) float32 Tensor
+        Logarithm of width and height relative to the network's own box there.
+    """
+
+    features: torch.Tensor
+    opinion: torch.Tensor
+    extent: torch.Tensor
+    growth: torch.Tensor
+
+
+def know(seen: Look, boxes: NDArray[np.float32]) -> Examples:
+    """Gather what is known of objects from (N, 4) boxes that a person has drawn on a plane."""
+    x, y = _cells(seen, boxes)
+    opinion = functional.max_pool2d(_logit(seen.objectness)[None], 3, stride=1, padding=1)[0, y, x]
+    extent = torch.from_numpy(boxes[:, 2:] - boxes[:, :2])
+    return Examples(features_at(seen, boxes), opinion, extent, (extent / _extent(seen.boxes[y, x])).log())
 
 
 class Lesson(NamedTuple):
@@ -199,14 +244,15 @@ def find_alike(seen: Look, lessons: Sequence[Lesson]) -> Detections:
     if not sum(map(len, examples)):
         raise UserError("there is no example on this part of the plane; draw a box around one object.")
     bad = torch.cat([features_at(one.seen, one.rejected.boxes) for one in lessons])
-    good = torch.cat([features_at(one.seen, one.examples.boxes) for one in lessons])
+    known = [know(one.seen, one.examples.boxes) for one in lessons]
+    good = Examples(*(torch.cat(parts) for parts in zip(*known, strict=True)))
     labels = np.concatenate([boxes.labels for boxes in examples])
-    sizes = np.concatenate([boxes.boxes[:, 2:] - boxes.boxes[:, :2] for boxes in examples])
     found, scores, classes = [], [], []
     for label in np.unique(labels).tolist():
         mine = labels == label
         chosen = torch.from_numpy(mine)
-        boxes, evidence = weigh(seen, good[chosen], torch.cat([bad, good[~chosen]]), np.median(sizes[mine], axis=0))
+        others = torch.cat([bad, good.features[~chosen]])
+        boxes, evidence = weigh(seen, Examples(*(part[chosen] for part in good)), others)
         found.append(boxes)
         scores.append(probability(evidence, int(mine.sum())))
         classes.append(np.full(len(boxes), label))
@@ -223,42 +269,40 @@ def find_alike(seen: Look, lessons: Sequence[Lesson]) -> Detections:
     )
 
 
-def weigh(
-    seen: Look, good: torch.Tensor, bad: torch.Tensor, size: NDArray[np.float32]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def weigh(seen: Look, examples: Examples, bad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Gather what speaks for each place of a plane.
 
     Parameters
     ----------
     seen : Look
         The plane.
-    good, bad : (N, C), (M, C) float32 Tensor
-        Features of the examples and of the counterexamples.
-    size : (2,)
-        Width and height of the examples, in pixels of the plane.
+    examples : Examples
+        Of one class.
+    bad : (M, C) float32 Tensor
+        Features of the counterexamples.
 
     Returns
     -------
     boxes : (K, 4) float32 Tensor
         x0, y0, x1, y1 in pixels of the plane.
     evidence : (K, 4) float32 Tensor
-        The discriminant between examples (1) and the rest of the plane (0), the cosine between the features and the
-        examples' mean, the logit of the network's opinion, and by how much the size differs (its logarithm).
+        The discriminant between examples (1) and the rest of the plane (0), the cosine between the features and those of
+        the nearest example, the network's opinion relative to that on the examples (logits), and by how much the size
+        differs (its logarithm).
     """
+    good = examples.features
     channels, rows, columns = seen.features.shape
     flat = seen.features.reshape(channels, -1)
     rng = np.random.default_rng(0)
     sample = torch.from_numpy(rng.choice(rows * columns, min(SAMPLES, rows * columns), replace=False))
     weight, offset, unit = _discriminant(good, flat[:, sample].T, bad)
     likeness = ((weight @ flat - offset) / unit).reshape(rows, columns)
-    mean = functional.normalize(good.mean(dim=0), dim=0)
-    alike = float((functional.normalize(good, dim=1) @ mean).mean().clamp(min=0.1))
     places = _peaks(seen.objectness, OBJECT_FLOOR) | _peaks(likeness, LIKENESS_FLOOR)
     y, x = torch.nonzero(places, as_tuple=True)
-    boxes, size_off = _boxes(seen, x, y, size)
-    cosine = functional.normalize(seen.features[:, y, x], dim=0).T @ mean / alike
-    opinion = torch.logit(seen.objectness[y, x].clamp(1e-4, 1 - 1e-4))
-    return boxes, torch.stack([likeness[y, x], cosine, opinion, size_off], dim=1)
+    boxes, size_off = _boxes(seen, x, y, examples)
+    cosines = functional.normalize(seen.features[:, y, x], dim=0).T @ functional.normalize(good, dim=1).T
+    opinion = (_logit(seen.objectness[y, x]) - examples.opinion.mean()).clamp(*OPINIONS)
+    return boxes, torch.stack([likeness[y, x], cosines.amax(dim=1), opinion, size_off], dim=1)
 
 
 def probability(evidence: torch.Tensor, examples: int) -> torch.Tensor:
@@ -288,29 +332,40 @@ def _peaks(values: torch.Tensor, floor: float) -> torch.Tensor:
     return (highest == values) & (values >= floor)
 
 
-def _boxes(
-    seen: Look, x: torch.Tensor, y: torch.Tensor, size: NDArray[np.float32]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _boxes(seen: Look, x: torch.Tensor, y: torch.Tensor, examples: Examples) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the boxes of cells, and by how much the network's own boxes differ in size from the examples."""
-    found = seen.boxes[y, x]
-    width, height = size.tolist()
-    extent = (found[:, 2:] - found[:, :2]).clamp(min=1e-3)
-    size_off = (extent.prod(dim=1).sqrt() / math.sqrt(width * height)).log().abs()
-    # Where the network's own box is of quite another size, the examples' size is believed.
-    center_x = (x + 0.5) * STRIDE / seen.zoom + seen.window.x0
-    center_y = (y + 0.5) * STRIDE / seen.zoom + seen.window.y0
-    half = torch.tensor([-width / 2, -height / 2, width / 2, height / 2])
-    own = torch.stack([center_x, center_y, center_x, center_y], dim=1) + half
-    return torch.where((size_off < OTHER_SIZE)[:, None], found, own), size_off.clamp(max=2)
+    found, count = seen.boxes[y, x], len(examples.extent)
+    # What the network gets wrong on the examples it gets wrong elsewhere; one example is believed two thirds.
+    own = _extent(found) * (examples.growth.mean(dim=0) * count / (count + 0.5)).exp()
+    typical = examples.extent.quantile(0.5, dim=0)
+    size_off = (own / typical).log().mean(dim=1).abs()
+    half = (own * typical).sqrt() / 2
+    cell = (torch.stack([x, y], dim=1) + 0.5) * STRIDE / seen.zoom + torch.tensor([seen.window.x0, seen.window.y0])
+    middle = ((found[:, :2] + found[:, 2:]) / 2 + cell) / 2
+    return torch.cat([middle - half, middle + half], dim=1), size_off.clamp(max=2)
+
+
+def _extent(boxes: torch.Tensor) -> torch.Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
+
+
+def _logit(share: torch.Tensor) -> torch.Tensor:
+    return torch.logit(share.clamp(1e-4, 1 - 1e-4))
 
 
 def features_at(seen: Look, boxes: NDArray[np.float32]) -> torch.Tensor:
     """Return the (N, C) features in the middle of (N, 4) boxes."""
+    x, y = _cells(seen, boxes)
+    return seen.features[:, y, x].T
+
+
+def _cells(seen: Look, boxes: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return column and row of the cell in the middle of each box."""
     _, rows, columns = seen.features.shape
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([seen.window.x0, seen.window.y0], np.float32)
     cells = np.floor(centers * seen.zoom / STRIDE).astype(np.int64)
     x, y = np.clip(cells[:, 0], 0, columns - 1), np.clip(cells[:, 1], 0, rows - 1)
-    return seen.features[:, torch.from_numpy(y), torch.from_numpy(x)].T
+    return torch.from_numpy(x), torch.from_numpy(y)
 
 
 def _inside(boxes: Detections, window: Rectangle) -> Detections:
