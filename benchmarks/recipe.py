@@ -19,13 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from effort import drawn, ours
+from _annotator import drawn
 
 from napari_localize.core.planes import ArrayPlane
+from napari_localize.core.settings import PredictSettings
 from napari_localize.evaluation.metrics import summarize
 from napari_localize.models.heatmap.network import HeatmapNetwork
 from napari_localize.models.localizer import Model, load_model
-from napari_localize.models.predict import FLOOR
+from napari_localize.models.predict import FLOOR, predict_plane
 from napari_localize.training.bundled import Sample, load_samples
 from napari_localize.training.heads import HeadFirst
 from napari_localize.training.learning import start_from
@@ -53,8 +54,9 @@ def main() -> None:
     model = learned(args.base, chosen, with_parts(FINE_TUNE, parts), args.steps, head_steps)
     spent = time.process_time() - began
     test = [sample for sample in samples if sample.part == "validation"]
-    predict = ours(model, FLOOR)
-    found, true = [predict(sample.image) for sample in test], [sample.boxes for sample in test]
+    settings = PredictSettings(threshold=FLOOR)
+    found = [predict_plane(model, ArrayPlane(sample.image), settings) for sample in test]
+    true = [sample.boxes for sample in test]
     by_class = {
         name: summarize([boxes[boxes.labels == index] for boxes in found], [b[b.labels == index] for b in true])["AP50"]
         for index, name in enumerate(model.card.classes)

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QInputDialog,
     QMainWindow,
+    QMessageBox,
     QOpenGLWidget,
     QToolButton,
     QWidget,
@@ -221,6 +222,18 @@ class Person:
             dialog.accept()
 
         QTimer.singleShot(200, type_in)
+
+    def keep(self, retrain: Any) -> None:
+        """Keep the new model, also where the dock asks whether that is meant."""
+
+        def say_yes() -> None:
+            dialog = QApplication.activeModalWidget()
+            if isinstance(dialog, QMessageBox):
+                self.press(dialog.button(QMessageBox.StandardButton.Yes))
+
+        QTimer.singleShot(300, say_yes)
+        self.press(retrain.comparison.keep_button)
+        self.bot.wait(350)
 
     # The canvas
 

@@ -66,7 +66,7 @@ def test_a_coco_file_dropped_on_the_window_is_reviewed_learned_from_and_saved(
     person.tab(loop, loop.retrain)
     person.pick(loop.retrain.base, "nuclei")
     person.train(loop.retrain, "epochs", 1)
-    person.press(loop.retrain.comparison.keep_button)
+    person.keep(loop.retrain)
     assert loop.localize.model.card.classes == ["nucleus", "debris"]
     person.run(loop.localize)
     assert set(boxes.approved().ids) >= {key}

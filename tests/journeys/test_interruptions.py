@@ -133,7 +133,7 @@ def test_cancel_in_mid_training_offers_what_was_learned(person, training):
     person.wait(lambda: not retrain.busy, "the training has stopped")
     assert "Stopped" in retrain.comparison.text()
     person.picture("cancelled-training")
-    person.press(retrain.comparison.keep_button)
+    person.keep(retrain)
     assert training.localize.model.name == "my nuclei@1"
     assert person.messages() == []
 

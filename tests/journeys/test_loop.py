@@ -129,7 +129,7 @@ def test_the_whole_loop_on_one_image(person, viewer, truth_of, snapshot, assert_
     person.picture("loop-3-trained")
     retrain.comparison.name.clear()
     person.bot.keyClicks(retrain.comparison.name, "my nuclei")
-    person.press(retrain.comparison.keep_button)
+    person.keep(retrain)
     assert "my nuclei@1" in [entry.reference for entry in list_models()]
     assert loop.currentWidget() is localize
     assert localize.model.name == "my nuclei@1"

@@ -173,3 +173,17 @@ def test_a_training_without_progress_stops_and_says_so(nuclei, monkeypatch):
     assert any("Stopped early" in event.get("text", "") for event in events)
     whole = trained(nuclei, recipe={"patience": 0})[0]
     assert result.steps < whole.steps
+
+
+def test_a_model_remembers_how_large_the_objects_of_its_images_are():
+    def plane(diameter, boxes, **options):
+        corners = torch.arange(boxes, dtype=torch.float32)[:, None] * 30 + torch.tensor([0.0, 0, 20, 20])
+        labels = torch.zeros(boxes, dtype=torch.int64)
+        return TrainingPlane(torch.zeros(3, 64, 64, dtype=torch.uint8), corners, labels, diameter, **options)
+
+    alike = [plane(size, 8) for size in (20.0, 21.0, 22.0)]
+    low, high = learning.usual_diameters([*alike, plane(90.0, 1)])
+    assert 20 <= low < high <= 22
+    assert learning.usual_diameters([plane(20.0, 8, reduced=3)]) == (60.0, 60.0)
+    assert learning.usual_diameters([plane(90.0, 1)]) == (90.0, 90.0)
+    assert learning.usual_diameters([plane(20.0, 8, sized=False), plane(20.0, 0)]) is None

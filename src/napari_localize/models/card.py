@@ -77,6 +77,9 @@ class ModelCard(BaseModel):
         Typical sqrt(width x height) of the objects, in pixels, to which images are rescaled for it.
     diameter_range : (float, float)
         Object diameters, in pixels of the rescaled image, that it was trained on.
+    usual_diameters : (float, float) or None
+        Smallest and largest typical object diameter of the planes that it has learnt from, in pixels of these; where
+        the size is to be found from an image, it is believed to be the same there. None for models of many kinds.
     pixel_size : float or None
         Micrometres per pixel of the rescaled image, where that is known.
     channels, intensity : str
@@ -105,6 +108,7 @@ class ModelCard(BaseModel):
     classes: list[str] = Field(min_length=1, max_length=MOST_CLASSES)
     object_diameter: Size
     diameter_range: tuple[Size, Size]
+    usual_diameters: tuple[Size, Size] | None = None
     pixel_size: Size | None = None
     channels: str = ""
     intensity: str = ""

@@ -24,7 +24,7 @@ from napari_localize.models.heatmap.decode import NMS_IOU
 from napari_localize.models.heatmap.network import MULTIPLE
 from napari_localize.models.intensity import IntensityMap, find_intensity_map
 from napari_localize.models.localizer import Answer, Model
-from napari_localize.models.scale import ScaleEstimate, estimate_diameter
+from napari_localize.models.scale import ScaleEstimate, estimate_diameter, usual_instead
 
 FLOOR = 0.05
 """Boxes with a lower score are never returned."""
@@ -172,7 +172,8 @@ class _Run:
         """Find how large the objects are."""
         window, card = _Window(self.plane, self.region), self.model.card
         wanted, alike = card.object_diameter, len(card.classes) == 1
-        return self._within_memory(lambda: estimate_diameter(window, self._look, wanted, measure=alike))
+        found = self._within_memory(lambda: estimate_diameter(window, self._look, wanted, measure=alike))
+        return usual_instead(found, card.usual_diameters)
 
     def all_tiles(self, floor: float) -> Detections:
         """Run over all tiles and put what was found together."""

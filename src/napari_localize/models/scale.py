@@ -52,6 +52,9 @@ CLEAR = 0.6
 FEWEST_OBJECTS = 5
 """When less than this part of the votes is for one size, or fewer objects voted, more of the plane is looked at."""
 
+OTHER_SIZE = 2.0
+"""Objects that seem so many times larger or smaller than usual are taken for images of another magnification."""
+
 Detect = Callable[[Rectangle, float], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Gives the boxes, in pixels of the plane, and scores in a rectangle at a zoom."""
 
@@ -147,6 +150,29 @@ def estimate_diameter(plane: PlaneSource, detect: Detect, wanted: float, *, meas
         diameter = _measured(look(zoom, _middle(height, width, min(SIDE / zoom, LARGEST_WINDOW))), diameter)
     text = f"Typical object diameter: {diameter:.0f} px, found from {count.objects} objects."
     return ScaleEstimate(diameter, text)
+
+
+def usual_instead(found: ScaleEstimate, usual: tuple[float, float] | None) -> ScaleEstimate:
+    """Believe what is known of the size of objects rather than what one image shows, unless that is quite different.
+
+    Parameters
+    ----------
+    found : ScaleEstimate
+        What an image shows.
+    usual : (float, float) or None
+        Smallest and largest typical diameter of the images that the model has learnt from.
+    """
+    if usual is None:
+        return found
+    low, high = usual
+    if found.diameter is None:
+        middle = float(np.sqrt(low * high))
+        text = "No object was recognised at any scale, so their diameter is taken to be that of the training images"
+        return ScaleEstimate(middle, f"{text}: {middle:.0f} px.")
+    if low <= found.diameter <= high or not low / OTHER_SIZE <= found.diameter <= high * OTHER_SIZE:
+        return found
+    diameter = float(np.clip(found.diameter, low, high))
+    return ScaleEstimate(diameter, f"Typical object diameter: {diameter:.0f} px, as in the training images.")
 
 
 def _measured(seen: _Look, diameter: float) -> float:

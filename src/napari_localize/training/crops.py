@@ -46,6 +46,8 @@ class TrainingPlane:
         Classes.
     diameter : float
         Typical sqrt(width x height) of the objects.
+    reduced : int
+        How many times smaller the plane was made.
     weight : float
         How often crops are taken from here, relative to other planes.
     sized : bool
@@ -63,6 +65,7 @@ class TrainingPlane:
     boxes: Tensor
     labels: Tensor
     diameter: float
+    reduced: int = 1
     weight: float = 1.0
     sized: bool = True
     known: KnownArea = EVERYWHERE

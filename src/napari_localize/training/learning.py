@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -44,6 +44,12 @@ EPOCH_CROPS = 16
 
 VALIDATION_SIDE = 1024
 """Largest side of the part of a plane that the live curve looks at, and the comparison after a cancel."""
+
+FEWEST_BOXES = 5
+"""Planes with fewer do not tell how large objects usually are."""
+
+USUAL = (0.1, 0.9)
+"""Quantiles of the planes' typical object diameters between which sizes are usual."""
 
 VALIDATION_PARTS = 8
 """At most so many parts of planes are looked at for the live curve."""
@@ -93,6 +99,7 @@ class Learning:
         model = self._new_model(classes)
         self.recipe = recipe = self._choose_recipe(train)
         model.card.diameter_range = recipe.crops.diameters
+        model.card.usual_diameters = usual_diameters(train)
         self._validated = _spread(validation, VALIDATION_PARTS)
         self._model = model
         self._start = copy.deepcopy(model.network.state_dict())
@@ -271,6 +278,19 @@ def _spread(planes: list[TrainingPlane], most: int) -> list[TrainingPlane]:
     """Return at most so many of the planes, evenly from first to last."""
     chosen = np.unique(np.linspace(0, len(planes) - 1, most).round().astype(int))
     return [planes[index] for index in chosen.tolist()]
+
+
+def usual_diameters(planes: Sequence[TrainingPlane]) -> tuple[float, float] | None:
+    """Return between which typical object diameters most planes are, in pixels of the images.
+
+    A plane with few boxes says little, so that those count only where there are no others.
+    """
+    sized = [plane for plane in planes if len(plane.boxes) and plane.sized]
+    telling = [plane for plane in sized if len(plane.boxes) >= FEWEST_BOXES] or sized
+    if not telling:
+        return None
+    low, high = np.quantile([plane.diameter * plane.reduced for plane in telling], USUAL)
+    return float(low), float(high)
 
 
 def start_from(

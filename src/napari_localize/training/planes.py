@@ -210,6 +210,7 @@ def read_training_plane(
         moved[here & counted],
         torch.from_numpy(boxes.labels[here & counted]),
         diameter / reduced,
+        reduced,
         known=known.moved(x0, y0, reduced),
         beside=moved[here & ~counted],
         rejected=torch.from_numpy((wrong - corner) / np.float32(reduced)),
