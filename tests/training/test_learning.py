@@ -150,7 +150,7 @@ def test_one_image_one_class_and_ten_boxes_are_enough(nuclei):
     result, events, rest, known = trained(nuclei)
     assert result.model.card.training["boxes"] == {"nucleus": 10}
     assert result.steps == result.model.card.training["steps"] > 0
-    assert result.recipe == result.model.card.training["recipe"] == next(e["text"] for e in events if e.get("recipe"))
+    assert result.recipe == result.model.card.training["recipe"]["text"] == next(e["text"] for e in events if e.get("recipe"))
     image = nuclei[0]
     base = ap50_on(load_model("nuclei", "cpu"), image, rest, known)
     assert ap50_on(result.model, image, rest, known) >= base - 0.01
@@ -159,7 +159,7 @@ def test_one_image_one_class_and_ten_boxes_are_enough(nuclei):
 @pytest.mark.usefixtures("quick")
 def test_a_new_class_is_learnt_heads_first_and_the_same_again(nuclei):
     first, again = (trained(nuclei, names=("cell",), recipe={"head_first": 0.4, "copy_paste": 0.5}) for _ in range(2))
-    assert first[0].model.card.training["head_steps"] > 0
+    assert first[0].model.card.training["recipe"]["head steps"] > 0
     assert "last layers alone for 40%" in first[0].recipe
     for name, value in first[0].model.network.state_dict().items():
         assert torch.equal(value, again[0].model.network.state_dict()[name])
