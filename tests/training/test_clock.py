@@ -52,6 +52,23 @@ def test_where_looking_takes_long_it_is_done_less_often(monkeypatch):
     assert 1 <= looks[1] <= 3
 
 
+def test_time_is_left_for_what_comes_beside_the_steps(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(clock_module.time, "monotonic", lambda: now[0])
+    for spared, left in ((6.0, 54.0), (100.0, 45.0)):
+        clock = Clock(None, 60.0)
+        clock.spare(spared)
+        clock.start()
+        now[0] += left
+        clock.step()
+        assert clock.fraction == pytest.approx(1)
+        assert clock.done(1) == (left, left)
+    counted = Clock(10.0, 60.0)
+    counted.spare(50.0)
+    counted.step()
+    assert counted.fraction == pytest.approx(0.1)
+
+
 def test_patience_counts_checks_in_a_row():
     patience = Patience(2)
     assert [patience.is_over(value) for value in (0.1, 0.1, 0.3, None, 0.2, 0.3)] == [False] * 5 + [True]

@@ -175,6 +175,18 @@ def test_a_training_without_progress_stops_and_says_so(nuclei, monkeypatch):
     assert result.steps < whole.steps
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_training_that_only_does_harm_says_that_the_base_stays_even_where_nothing_is_mixed(nuclei, monkeypatch):
+    ap50s = iter([0.9])
+    monkeypatch.setattr(learning.Learning, "_ap50", lambda self, weights: next(ap50s, 0.1))
+    result, events, *_ = trained(nuclei, recipe={"average": False})
+    assert result.model.card.training["recipe"]["share of the base"] == 1
+    assert sum("better than the base, which stays" in event.get("text", "") for event in events) == 1
+    base = load_model("nuclei", "cpu").network.state_dict()
+    for name, value in result.model.network.state_dict().items():
+        assert torch.equal(value, base[name])
+
+
 def test_a_model_remembers_how_large_the_objects_of_its_images_are():
     def plane(diameter, boxes, **options):
         corners = torch.arange(boxes, dtype=torch.float32)[:, None] * 30 + torch.tensor([0.0, 0, 20, 20])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.known import EVERYWHERE, KnownArea
+from napari_localize.core.splitting import Split
 from napari_localize.models.card import Ancestor
 from napari_localize.models.localizer import load_model
 from napari_localize.training import record
@@ -78,3 +79,11 @@ def test_numbers_that_json_lacks_become_nothing():
         "a": [None, 1, "x"],
         "b": {"c": 0.12346},
     }
+
+
+def test_a_card_does_not_grow_with_what_is_held_back():
+    split = Split([0], list(range(1, 50)), "", list(range(50, 90)), groups=("g" * 900,) * 90)
+    told = split.describe([f"{index}" for index in range(90)], 20)
+    assert [part["name"] for part in told["held_back"]] == [f"{index}" for index in range(1, 21)]
+    assert len(told["left_out"]) == 20
+    assert max(len(part["group"]) for part in told["held_back"]) < 300

@@ -173,14 +173,15 @@ def test_same_seed_same_threshold(pieces):
     np.testing.assert_equal(one.comparison["new"], two.comparison["new"])
 
 
-def stop_in(turn, events):
-    """Give a function that says stop as soon as a turn has made its first step."""
+def stop_in(turn, events, after=1):
+    """Give a function that says stop as soon as a turn has made its first step, or so many."""
 
     def should_stop():
-        begun = [event for event in events if event.get("text", "").startswith(("Cross-validation, turn", "Learning"))]
-        steps = [event for event in events if event["event"] == "progress"]
-        later = begun and steps and events.index(steps[-1]) > events.index(begun[-1])
-        return len(begun) == turn and bool(later)
+        starts = ("Cross-validation, turn", "Learning from all")
+        begun = [index for index, event in enumerate(events) if event.get("text", "").startswith(starts)]
+        if len(begun) != turn:
+            return False
+        return sum(event["event"] == "progress" for event in events[begun[-1] :]) >= after
 
     return should_stop
 
@@ -200,10 +201,21 @@ def test_stopped_in_a_turn_its_model_is_kept_and_judged_by_what_it_has_not_seen(
 
 def test_stopped_in_the_last_training_all_turns_count(pieces):
     events = []
-    result = learn(pieces, ["x", "y", "z"], events, stop_in(4, events), settings={"epochs": 4})
+    result = learn(pieces, ["x", "y", "z"], events, stop_in(4, events, 8), settings={"epochs": 4})
     assert result.cancelled
     assert result.comparison["planes"] == ["x", "y", "z"]
     assert result.comparison["cross_validated"]
+    # Steps of the models that only judge are not its own.
+    assert result.model.card.training["steps"] == result.steps == 8
+
+
+def test_stopped_when_the_last_training_has_hardly_begun_it_is_not_what_the_turns_speak_for(pieces):
+    events = []
+    result = learn(pieces, ["x", "y", "z"], events, stop_in(4, events), settings={"epochs": 4})
+    assert result.cancelled
+    assert result.comparison["planes"] == ["z"]
+    assert not result.comparison["cross_validated"]
+    assert result.steps > 1
 
 
 def test_stopped_before_the_first_step_there_is_nothing(pieces):

@@ -31,6 +31,9 @@ _DRAWS = 64
 _STARTS = 200
 """So many runs of neighbours are looked at."""
 
+_LONGEST_GROUP = 200
+"""So much of the end of a group's name, which may be a path, is told in a card."""
+
 _SHOWN = 3
 """Names that a sentence lists at most."""
 
@@ -101,15 +104,18 @@ class Split:
         text = f"Stopped during the cross-validation: the model has not learnt from {what}, on which it is judged."
         return replace(self, train=fold.train, validation=fold.validation, folds=[fold], text=text)
 
-    def describe(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return what the card of a model says about it."""
+    def describe(self, names: Sequence[str], most: int | None = None) -> dict[str, Any]:
+        """Return what the card of a model says about it; of each list at most so many planes, by default all."""
         told: dict[str, Any] = {"split": self.text}
         if self.held_back:
-            told["held_back"] = [{"name": names[index], "group": self.groups[index]} for index in self.validation]
+            told["held_back"] = [
+                {"name": names[index], "group": self.groups[index][-_LONGEST_GROUP:]}
+                for index in self.validation[:most]
+            ]
         elif self.folds:
-            told["folds"] = [[names[index] for index in fold.validation] for fold in self.folds]
+            told["folds"] = [[names[index] for index in fold.validation[:most]] for fold in self.folds]
         if self.left_out:
-            told["left_out"] = [names[index] for index in self.left_out]
+            told["left_out"] = [names[index] for index in self.left_out[:most]]
         return told
 
 

@@ -16,6 +16,9 @@ CHECK_SECONDS, CHECK_STEPS = 30.0, 100
 VALIDATION_TIME = 0.15
 """Part of a training that goes into its validation, if there is a limit of time."""
 
+MOST_SPARED = 0.25
+"""Part of a training that is left at most for what is done before and after it."""
+
 
 @dataclass
 class Clock:
@@ -43,6 +46,10 @@ class Clock:
         wanted = self.limit / CHECK_SECONDS if self.steps is None else self.steps / CHECK_STEPS
         self._every = 1 / max(CHECKS, wanted)
         self._next = self._every
+
+    def spare(self, seconds: float) -> None:
+        """End so much earlier, if there is a limit of time, for what comes beside the steps."""
+        self.limit -= min(seconds, MOST_SPARED * self.limit)
 
     @property
     def seconds(self) -> float:

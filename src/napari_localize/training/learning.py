@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from napari_localize.training.clock import Clock, Patience
 from napari_localize.training.compare import counting, within
 from napari_localize.training.crops import TrainingPlane, make_batch
 from napari_localize.training.heads import STEPS_PER_STEP, HeadFirst
-from napari_localize.training.mixing import Weights, mix_with_base
+from napari_localize.training.mixing import SHARES, Weights, mix_with_base
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.planes import busiest_windows
 from napari_localize.training.recipes import FINE_TUNE, SCRATCH, choose_recipe
@@ -104,7 +105,10 @@ class Learning:
         self._model = model
         self._start = copy.deepcopy(model.network.state_dict())
         cancelled = self._optimise(model, recipe, train, validation)
-        if not cancelled and recipe.average:
+        if self._base_is_best:
+            self.share = 0.0
+            self.tell({"event": "message", "text": "Nothing that was learnt was better than the base, which stays."})
+        elif not cancelled and recipe.average:
             self._mix()
         if self.best is not None:
             model.network.load_state_dict(self.best)
@@ -176,8 +180,12 @@ class Learning:
         with Optimisation(model.network, train, recipe, model.device, settings.seed) as training:
             if self._base_answers(model):
                 # The base is the first candidate, so that a training that only does harm changes nothing.
+                began = time.monotonic()
                 self._validate(training.average.state_dict())
                 self._base_is_best = self.best is not None
+                # The mixtures in the end are looked at, too: the time that was asked for is that of all.
+                looks = 1 + len(SHARES) * recipe.average
+                clock.spare(looks * (time.monotonic() - began))
             clock.start()
             self._heads_first(training, recipe, clock, epoch)
             # One step at least, however much of the time the heads took.
@@ -224,10 +232,6 @@ class Learning:
     def _mix(self) -> None:
         """Go back towards the base as far as that costs nothing on the validation planes."""
         if self.best is None or self.best_ap50 < 0:
-            return
-        if self._base_is_best:
-            self.share = 0.0
-            self.tell({"event": "message", "text": "Nothing that was learnt was better than the base, which stays."})
             return
         self.best, self.share, _ = mix_with_base(self._start, self.best, self.best_ap50, self._ap50)
         if self.share < 1:

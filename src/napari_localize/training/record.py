@@ -30,6 +30,9 @@ MOST_POINTS = 200
 MOST_PLANES = 5000
 """Planes that a card lists; of more it says how many there were."""
 
+MOST_HELD_BACK = 2000
+"""Of what is held back, and of what each turn of a cross-validation is judged on, so many are listed."""
+
 MOST_ANCESTORS = 50
 
 _LONGEST_NAME = 200
@@ -127,6 +130,7 @@ def describe(
     split: Split,
     comparison: Mapping[str, Any],
     curve: Curve,
+    steps: int,
     seconds: float,
     device: str,
 ) -> None:
@@ -150,6 +154,8 @@ def describe(
         See `train.TrainResult`.
     curve : Curve
         That has listened to the training.
+    steps : int
+        How many batches this model has learnt from; those of a cross-validation's other models do not count.
     seconds, device : float, str
         How long it took, and where.
     """
@@ -165,12 +171,12 @@ def describe(
         **({"planes not listed": len(names) - MOST_PLANES} if len(names) > MOST_PLANES else {}),
         "boxes": dict(boxes),
         "corrections": dict(corrected),
-        **split.describe(names),
+        **split.describe([name[:_LONGEST_NAME] for name in names], MOST_HELD_BACK),
         "recipe": plain(recipe),
         "seconds": round(seconds, 1),
         "asked for": {"seconds": settings.seconds, "epochs": settings.epochs},
         "epochs": settings.epochs,
-        "steps": curve.steps,
+        "steps": steps,
         "seed": settings.seed,
         "device": device,
         "versions": versions(),

@@ -209,6 +209,7 @@ class _Training:
             split=split,
             comparison=comparison,
             curve=self.tell,
+            steps=learning.steps,
             seconds=time.monotonic() - self.began,
             device=model.device_text,
         )

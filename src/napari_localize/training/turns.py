@@ -62,6 +62,8 @@ def learn_in_turns(
     """Train a model for each fold, and one on everything.
 
     Stopped in one of the folds, the model of this fold is what is kept: it is judged by what it has not seen, too.
+    Stopped before the last training was as long as that of a fold, the last fold's is kept: what it is judged on would
+    say nothing of one that has hardly begun.
 
     Parameters
     ----------
@@ -112,11 +114,12 @@ def learn_in_turns(
     if not settings.epochs:
         settings = replace(settings, seconds=max(LEAST_SHARE * total, total - (now() - began)))
     tell({"event": "message", "text": "Learning from all planes."})
+    last = _Share(tell, count * each, rest, total, passed, True)
     try:
-        model, cancelled = learn(
-            everything, everything, settings, _Share(tell, count * each, rest, total, passed, True)
-        )
+        model, cancelled = learn(everything, everything, settings, last)
     except Cancelled:
+        return Learnt(judges[-1][1], True, judges[-1:])
+    if cancelled and last.part * float(settings.epochs or settings.seconds or 0) < each:
         return Learnt(judges[-1][1], True, judges[-1:])
     return Learnt(model, cancelled, judges)
 
@@ -140,12 +143,13 @@ class _Share:
     ) -> None:
         self._tell, self._done, self._share, self._total, self._last = tell, done, share, total, last
         self._passed, self._before = passed, replace(passed)
+        self.part = 0.0
 
     def __call__(self, event: dict[str, Any]) -> None:
         kind = event["event"]
         if kind == "progress":
-            part = event["done"] / event["total"]
-            event = {**event, "done": min(self._done + part * self._share, self._total), "total": self._total}
+            self.part = event["done"] / event["total"]
+            event = {**event, "done": min(self._done + self.part * self._share, self._total), "total": self._total}
         elif kind == "curve":
             self._passed.steps = self._before.steps + event["step"]
             self._passed.seconds = self._before.seconds + event["seconds"]

@@ -317,6 +317,7 @@ class RetrainWidget(Dock):
     def _on_finished(self, result: dict[str, Any]) -> None:
         stopped = bool(result["cancelled"])
         self._end_run()
+        self.recipe.tell(str(result["recipe"]))
         # What was said in passing can be read now.
         say(self.status, " ".join(escape(text) for text in self._warnings))
         title = "<b>Trained.</b> Keep the new model?"
