@@ -150,7 +150,11 @@ def test_one_image_one_class_and_ten_boxes_are_enough(nuclei):
     result, events, rest, known = trained(nuclei)
     assert result.model.card.training["boxes"] == {"nucleus": 10}
     assert result.steps == result.model.card.training["steps"] > 0
-    assert result.recipe == result.model.card.training["recipe"]["text"] == next(e["text"] for e in events if e.get("recipe"))
+    assert (
+        result.recipe
+        == result.model.card.training["recipe"]["text"]
+        == next(e["text"] for e in events if e.get("recipe"))
+    )
     image = nuclei[0]
     base = ap50_on(load_model("nuclei", "cpu"), image, rest, known)
     assert ap50_on(result.model, image, rest, known) >= base - 0.01

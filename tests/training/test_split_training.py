@@ -20,8 +20,7 @@ from napari_localize.core.splitting import Fold
 from napari_localize.evaluation.verdict import verdict
 from napari_localize.formats import read_annotations
 from napari_localize.models.heatmap.network import NetworkConfig
-from napari_localize.training import compare
-from napari_localize.training import train as module
+from napari_localize.training import compare, learning
 from napari_localize.training.crops import CropRecipe
 from napari_localize.training.optimise import Recipe
 from napari_localize.training.train import train_model
@@ -34,11 +33,11 @@ ONE_EPOCH = {"base": None, "epochs": 1, "device": "cpu"}
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """Small crops, few of them, and a small network: a training takes a second."""
-    monkeypatch.setattr(module, "SCRATCH", QUICK)
-    monkeypatch.setattr(module, "FINE_TUNE", QUICK)
-    monkeypatch.setattr(module, "EPOCH_CROPS", 4)
+    monkeypatch.setattr(learning, "SCRATCH", QUICK)
+    monkeypatch.setattr(learning, "FINE_TUNE", QUICK)
+    monkeypatch.setattr(learning, "EPOCH_CROPS", 4)
     small = {"widths": (4, 8, 8, 8, 8), "depths": (0, 1, 0, 0), "decoder": 8, "head": 8}
-    monkeypatch.setattr(module, "NetworkConfig", lambda classes: NetworkConfig(classes=classes, **small))
+    monkeypatch.setattr(learning, "NetworkConfig", lambda classes: NetworkConfig(classes=classes, **small))
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +163,10 @@ def test_the_halves_of_one_plane_judge_each_other(pieces):
     result = learn([(ArrayPlane(pixels), found)], ["only"])
     assert result.comparison["planes"] == ["only"]
     assert result.comparison["cross_validated"]
-    assert "half of the plane" in result.comparison["note"]
+    assert "half of the plane" in result.model.card.training["split"]
+    # Said once: the verdict has it.
+    assert "half of the plane" in verdict(result.comparison).sentence
+    assert "half" not in result.comparison["note"]
     assert result.model.card.training["boxes"] == {"nucleus": len(found)}
 
 
