@@ -136,7 +136,7 @@ def test_three_planes_are_judged_in_turns(pieces, monkeypatch, length):
     json.dumps(events)
 
 
-@pytest.mark.parametrize(("slow", "last"), [(1.0, 30.0), (1.5, 15.0), (9.0, 15.0)])
+@pytest.mark.parametrize(("slow", "last"), [(1.0, 40.0), (1.5, 30.0), (9.0, 15.0)])
 def test_the_limit_of_time_is_for_all_turns_together(slow, last):
     # Where the turns take longer than their share, the last training gets less, but not nothing.
     now, given = [100.0], []
@@ -150,7 +150,7 @@ def test_the_limit_of_time_is_for_all_turns_together(slow, last):
     learnt = learn_in_turns(
         learn, folds, lambda fold: [], [], TrainSettings(), 60.0, lambda event: None, lambda: now[0]
     )
-    assert given == [15.0, 15.0, last]
+    assert given == [10.0, 10.0, last]
     assert learnt.model == 3
     assert learnt.judges == [(folds[0], 1), (folds[1], 2)]
 
