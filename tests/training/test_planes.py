@@ -30,11 +30,26 @@ def boxes(*rows, names=("a",), labels=None, **columns):
 def test_classes_are_joined_and_boxes_cut():
     given_boxes = [boxes([-5, 10, 20, 60]), boxes(BOX, [60, 0, 70, 9], names=("b",)), boxes(names=("c",))]
     kept, classes, notes = check_annotations([PLANE] * 3, given_boxes, ["x", "y", "z"])
-    assert classes == ("a", "b", "c")
+    assert classes == ("a", "b")
     assert kept[0].boxes.tolist() == [[0, 10, 20, 50]]
-    assert [part.counts() for part in kept[1:]] == [{"a": 0, "b": 1, "c": 0}, {"a": 0, "b": 0, "c": 0}]
+    assert [part.counts() for part in kept[1:]] == [{"a": 0, "b": 1}, {"a": 0, "b": 0}]
     assert any("1 boxes lie wholly outside" in note for note in notes)
-    assert any("No box of class c" in note for note in notes)
+    assert "No box of class c was given, so the model will not know it." in notes
+
+
+def test_a_class_without_boxes_stays_where_the_base_knows_it():
+    given_boxes = [boxes(BOX, names=("c", "a", "b"), labels=[2])]
+    kept, classes, notes = check_annotations([PLANE], given_boxes, ["x"], base_classes=("a", "z"))
+    assert classes == ("a", "b")
+    assert kept[0].counts() == {"a": 0, "b": 1}
+    assert any("class a was given, so the model may forget it" in note for note in notes)
+
+
+def test_a_class_with_boxes_outside_of_what_is_known_alone_is_left_out():
+    given_boxes = [boxes(BOX, [30, 30, 38, 38], names=("a", "b"), labels=[0, 1])]
+    kept, classes, _ = check_annotations([PLANE], given_boxes, ["x"], [KnownArea([[0, 0, 25, 25]])])
+    assert classes == ("a",)
+    assert kept[0].boxes.tolist() == [BOX]
 
 
 def test_rejected_boxes_are_no_objects():

@@ -163,7 +163,10 @@ def test_the_halves_of_one_plane_judge_each_other(pieces):
     result = learn([(ArrayPlane(pixels), found)], ["only"])
     assert result.comparison["planes"] == ["only"]
     assert result.comparison["cross_validated"]
-    assert "half of the plane" in result.comparison["note"]
+    assert "half of the plane" in result.model.card.training["split"]
+    # Said once: the verdict has it.
+    assert "half of the plane" in verdict(result.comparison).sentence
+    assert "half" not in result.comparison["note"]
     assert result.model.card.training["boxes"] == {"nucleus": len(found)}
 
 

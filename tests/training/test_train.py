@@ -250,9 +250,18 @@ def test_a_class_that_is_never_seen_and_planes_without_boxes():
     boxes[0] = Detections.empty(("blob", "ghost"))
     events = []
     result = train_model(planes, boxes, TrainSettings(**ONE_EPOCH), on_event=events.append)
-    assert result.model.card.classes == ["blob", "ghost"]
-    assert "No box of class ghost" in str(events)
+    assert result.model.card.classes == ["blob"]
+    assert "No box of class ghost was given, so the model will not know it." in str(events)
     assert math.isfinite(result.comparison["new"]["AP50"])
+
+
+def test_a_class_that_only_the_base_has_seen_stays(base):
+    planes, boxes = scenes(2)
+    boxes = [part.with_classes(("blob", "known", "ghost")) for part in boxes]
+    settings = TrainSettings(base=base("blob", "known", bias=3.0), epochs=1, device="cpu")
+    result = train_model(planes, boxes, settings)
+    assert result.model.card.classes == ["blob", "known"]
+    assert result.model.card.training["boxes"]["known"] == 0
 
 
 def test_a_base_with_the_same_classes(base):

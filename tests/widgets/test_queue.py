@@ -57,7 +57,9 @@ def choose(widget, name):
 
 
 def test_judging_leads_from_box_to_box_over_all_planes(review, viewer):
+    assert review.judge.next.text() == "Next guess   N"
     press(review, "Shift+O")
+    assert review.judge.next.text() == "Pass over   N"
     queue, boxes = review.queue, review.boxes
     planes, seen = set(), []
     for turn in range(24):
@@ -71,6 +73,7 @@ def test_judging_leads_from_box_to_box_over_all_planes(review, viewer):
     assert len(set(seen)) == 24
     assert len(planes) >= 4
     assert "24 of 216 done" in queue.text.text()
+    assert review.judge.next.text() == "Pass over   N"
     assert "of 6" in queue.text.text()
     assert "by lot" in queue.advice.text()
 

@@ -151,7 +151,8 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
     for title, row in (("old model", old), ("new model", new)):
         if row is not None:
             result(f"{title:12}" + "".join(f"{row[key]:13.3f}" for key in keys))
-    result(comparison["note"])
+    if comparison["note"]:
+        result(comparison["note"])
     result(verdict(comparison).sentence)
     for domain in comparison["domains"]:
         word = "forgets" if domain["forgets"] else domain["word"]

@@ -172,7 +172,7 @@ def split_planes(
         judged = "each half of the plane"
     if folds:
         text = (
-            f"There is too little to hold some of it back, so it is cross-validated: {judged} is judged by a model "
+            f"There is too little to hold any back, so the model is cross-validated: {judged} is judged by one "
             "that has not seen it, and the kept model learns from all."
         )
     else:

@@ -111,10 +111,14 @@ def curve_of(card: ModelCard) -> list[tuple[float, float | None, float | None, f
 def _finds(card: ModelCard) -> list[tuple[str, str]]:
     low, high = card.diameter_range
     usual = card.usual_diameters
+    images = ""
+    if usual is not None:
+        low_usual, high_usual = (f"{side:.0f}" for side in usual)
+        images = f"objects of about {low_usual}{'' if high_usual == low_usual else f' to {high_usual}'} px"
     size = f"{card.object_diameter:.0f} px, works from {low:.0f} to {high:.0f} px"
     return [
         ("Classes", _names(card.classes)),
-        ("In its images", "" if usual is None else f"objects of usually {usual[0]:.0f} to {usual[1]:.0f} px"),
+        ("In its images", images),
         ("Object diameter", size + (f", {card.pixel_size:g} µm/px" if card.pixel_size else "")),
         ("Threshold", f"{card.threshold:.2f}"),
         ("Channels", card.channels),

@@ -103,7 +103,7 @@ def compare_models(
         compared["old"] = measure(before, true, [base.card.threshold] * len(parts))
         old, new = above(before, [base.card.threshold] * len(parts)), above(found, thresholds)
         compared |= _judge(names, old, new, true)
-    return {**compared, "new": measure(found, true, thresholds), "note": note}
+    return {**compared, "new": measure(found, true, thresholds), "note": note.strip()}
 
 
 def chosen_elsewhere(found: Sequence[Detections], true: Sequence[Detections], names: Sequence[str]) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -45,8 +45,12 @@ def check_annotations(
     annotations: Sequence[Detections],
     names: Sequence[str],
     known: Sequence[KnownArea] | None = None,
+    base_classes: Collection[str] = (),
 ) -> tuple[list[Detections], tuple[str, ...], list[str]]:
     """Bring annotations to one class list, without what cannot be learnt from.
+
+    A class without a box in the known areas is left out, unless the base knows it: a new one starts as an object of
+    any kind, and would be found everywhere until the model has learnt that it is nowhere.
 
     Returns
     -------
@@ -78,15 +82,26 @@ def check_annotations(
         outside += len(wanted) - len(inside)
         kept.append(inside)
         totals.update(inside[area.holds(inside.boxes)].counts())
+    unseen = [name for name in classes if not totals[name]]
     if not totals.total():
         raise UserError("there is no box to learn from; draw or accept at least one on a finished plane.")
     notes = []
     if outside:
         notes.append(f"{outside} boxes lie wholly outside their image and were left out.")
-    unseen = [name for name in classes if not totals[name]]
-    if unseen:
-        notes.append(f"No box of class {', '.join(unseen)} was given, so the model cannot learn it.")
+    forgotten = [name for name in unseen if name in base_classes]
+    dropped = [name for name in unseen if name not in base_classes]
+    if forgotten:
+        notes.append(f"No box of class {', '.join(forgotten)} was given, so the model may forget it.")
+    if dropped:
+        notes.append(f"No box of class {', '.join(dropped)} was given, so the model will not know it.")
+        classes = tuple(name for name in classes if name not in dropped)
+        kept = [_of_classes(found, classes) for found in kept]
     return kept, classes, notes
+
+
+def _of_classes(boxes: Detections, classes: tuple[str, ...]) -> Detections:
+    wanted = np.array([name in classes for name in boxes.class_names], bool)
+    return boxes[wanted[boxes.labels]].with_classes(classes)
 
 
 def busiest_windows(

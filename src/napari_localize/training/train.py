@@ -146,10 +146,11 @@ class _Training:
     def run(
         self, planes: Sequence[PlaneSource], annotations: Sequence[Detections], known: Sequence[KnownArea]
     ) -> TrainResult:
-        boxes, classes, notes = check_annotations(planes, annotations, self.names, known)
+        self.base = load_model(self.settings.base, self.settings.device) if self.settings.base else None
+        base_classes = () if self.base is None else self.base.card.classes
+        boxes, classes, notes = check_annotations(planes, annotations, self.names, known, base_classes)
         rejected = [found.boxes[found.states == "rejected"] for found in annotations]
         counted = [counting(found, area) for found, area in zip(boxes, known, strict=True)]
-        self.base = load_model(self.settings.base, self.settings.device) if self.settings.base else None
         shapes = [plane.shape for plane in planes]
         split = split_planes(counted, self.names, self.settings.seed, self.grouping, known, shapes)
         for text in notes:
@@ -248,10 +249,12 @@ class _Training:
 
     def _compare(self, model: Model, judged: Sequence[tuple[Model, Part]], split: Split) -> dict[str, Any]:
         """Compare base and new model on the validation planes; on parts of a few when somebody waits for the end."""
+        # The verdict says of a cross-validation what there is to say.
+        note = "" if split.cross_validated else split.text
 
         def compare(judged: Sequence[tuple[Model, Part]], should_stop: Callable[[], bool]) -> dict[str, Any]:
             judges, parts = [judge for judge, _ in judged], [part for _, part in judged]
-            compared = compare_models(model, self.base, parts, split.text, should_stop, split.honest, judges)
+            compared = compare_models(model, self.base, parts, note, should_stop, split.honest, judges)
             return {**compared, "cross_validated": split.cross_validated}
 
         if not self.should_stop():

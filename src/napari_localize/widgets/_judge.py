@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 _ICON = 14  # pixels
 _DRAW = ("Draw   R", "Draw boxes of the class selected above by dragging. Key: R.")
+_NEXT = (
+    "Next guess   N",
+    "Go to the guess with the next lowest score on this plane; after that Q and W go on by themselves. Key: N.",
+)
+_PASS = ("Pass over   N", "Go to the next box of the queue; this one comes again at the end. Key: N.")
 _ADD = ("Add   P", "Add points of the class selected above by clicking. Key: P.")
 _WORDS = {"proposed": "guess", "accepted": "accepted", "edited": "corrected", "added": "drawn", "rejected": "rejected"}
 
@@ -55,10 +60,7 @@ class JudgeBar(QWidget):
         self.draw = _push(*_DRAW)
         self.draw.setCheckable(True)
         self.delete = _push("Delete   Del", "Take the selected boxes away. Key: Delete.")
-        self.next = _push(
-            "Next guess   N",
-            "Go to the guess with the next lowest score on this plane; after that Q and W go on by themselves. Key: N.",
-        )
+        self.next = _push(*_NEXT)
         self.back = _push("Back   ⇧N", "Go back to the guess before. Key: Shift+N.")
         self._menu = QMenu(self)
         self._menu.triggered.connect(self._picked)
@@ -96,6 +98,15 @@ class JudgeBar(QWidget):
                 action = self._menu.addAction(name if number > 8 else f"{name}\t⇧{number + 1}")
                 if action is not None:
                     action.setData(name)
+
+    def show_walk(self, queue: bool) -> None:
+        """Say what N does: in the queue it passes a box over, on whatever plane the next one is."""
+        text, tip = _PASS if queue else _NEXT
+        self.next.setText(text)
+        self.next.setToolTip(tip)
+        if queue:
+            self.next.setEnabled(True)
+            self.back.setEnabled(True)
 
     def _picked(self, action: QAction) -> None:
         self.class_picked.emit(action.data())

@@ -107,6 +107,10 @@ class QueueBar(QWidget):
         self.narrow.setToolTip("How well the count must be known: with a narrower interval you are told to stop.")
         self.narrow.valueChanged.connect(self._narrow_changed)
         self.text: QLabel = hint()
+        self.text.setToolTip(
+            "Why this box is shown, and how likely it is right: where the model's card tells what scores mean, "
+            "this is not the score."
+        )
         self.advice: QLabel = hint()
         self.news: QLabel = hint()
         self.progress = ProgressRow()

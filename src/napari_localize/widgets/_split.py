@@ -75,4 +75,4 @@ class HeldBackBox(QWidget):
 
 
 def _label(kind: str) -> str:
-    return {"auto": "automatic", "blocks": "blocks of planes"}.get(kind) or plural(kind, 2)
+    return {"auto": "automatic", "blocks": "blocks"}.get(kind) or plural(kind, 2)

@@ -57,7 +57,7 @@ SAVE_KEY, TEXT_KEY, COMMAND_KEY = "Alt+Shift+E", "Alt+Shift+C", "Alt+Shift+K"
 _NO_BOXES = "Run a model in <b>Localize</b> on all planes of a stack, or on the images of a project; what it finds is counted here."
 _NO_MODEL = "No model has worked on these planes. Run one on all of them in <b>Localize</b>, then count what it finds."
 _ONE_PLANE = (
-    "This layer has a single plane, and no other that it could speak for. Open a stack, or keep your images in a "
+    "This layer has a single plane, so there are no others to estimate. Open a stack, or keep your images in a "
     "<b>Project</b> and count the whole of it."
 )
 _EDIT_MS = 200

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QLabel, QMenu, QPushButton, QSizePolicy
+from qtpy.QtWidgets import QLabel, QMenu, QPushButton, QSizePolicy, QWidget
 
 from napari_localize.core.arrange import SURE_FIRST, arrange
 from napari_localize.core.boxes import BoxRows
@@ -139,6 +139,8 @@ class GalleryWidget(GalleryActions, GalleryLikeness, GallerySelection, Dock):
         for part in (self.picker, self.empty, self.filter, self.progress, self.cancel_button):
             self.column.addWidget(part)
         self.column.addWidget(self.view, 1)
+        self._room = QWidget()  # below what is said where there are no pictures
+        self.column.addWidget(self._room, 1)
         self.column.addWidget(self.counts)
         self.column.addWidget(self.status)
         for pair in pairs:
@@ -350,6 +352,7 @@ class GalleryWidget(GalleryActions, GalleryLikeness, GallerySelection, Dock):
         there = boxes is not None
         self.filter.setVisible(there)
         self.view.setVisible(there)
+        self._room.setVisible(not there)
         for widget in self._buttons:
             widget.setVisible(there)
         self._show_empty()

@@ -29,7 +29,7 @@ from napari_localize.widgets._classes import ClassTable
 from napari_localize.widgets._judge import JudgeBar, StateBar, no_guesses
 from napari_localize.widgets._keys import LayerKeys
 from napari_localize.widgets._many import ABOVE, BELOW, IN_VIEW, ON_PLANE, ManyBar
-from napari_localize.widgets._parts import Dock, button, hint, line, row, say, warn
+from napari_localize.widgets._parts import Dock, button, hint, line, row, say, shown_key, warn
 from napari_localize.widgets._planes import PlaneBar, neighbour, number_of
 from napari_localize.widgets._queue import QueueBar
 from napari_localize.widgets._queue_actions import QueueActions
@@ -109,9 +109,7 @@ class ReviewWidget(AreaActions, QueueActions, Dock):
         self.remove_button = button(
             "- class   ⇧X", "Remove the selected class, if it has no boxes. Key: Shift+X.", self.remove_class
         )
-        undo, redo = (
-            QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) for key in ("Ctrl+Z", "Ctrl+Shift+Z")
-        )
+        undo, redo = (shown_key(key) for key in ("Ctrl+Z", "Ctrl+Shift+Z"))
         self.undo_button = button(f"Undo   {undo}", "Take the last step back.", self.undo)
         self.redo_button = button(f"Redo   {redo}", "Take the step again that was taken back last.", self.redo)
         self._undo_tips = (
@@ -163,6 +161,7 @@ class ReviewWidget(AreaActions, QueueActions, Dock):
         self.judge.next.clicked.connect(self.next_guess)
         self.judge.back.clicked.connect(self.previous_guess)
         self.queue.unhidden.connect(self._states_unhidden)
+        self.queue.go.toggled.connect(self.judge.show_walk)
         self.many.asked.connect(self._judge_many)
         self.many.opened.connect(self._count_many)
         self.judge.class_picked.connect(self._give_class)
@@ -276,9 +275,7 @@ class ReviewWidget(AreaActions, QueueActions, Dock):
         guesses = boxes.number_of_guesses(here)
         drawing = str(boxes.layer.mode) == boxes.draw_mode
         self.judge.show_boxes(chosen, boxes.classes, guesses, drawing, boxes.points)
-        if self.queue.on:
-            for walk in (self.judge.next, self.judge.back):
-                walk.setEnabled(True)
+        self.judge.show_walk(self.queue.on)
         self.queue.refresh()
         self.many.allow(guesses)
         self.states.show_counts(boxes.by_state(here))
