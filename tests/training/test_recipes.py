@@ -76,6 +76,13 @@ def test_what_is_chosen_is_taken_and_said(choice, field, said):
     assert replace(chosen.recipe, **{field: getattr(usual.recipe, field)}) == usual.recipe
 
 
+def test_statistics_follow_the_new_images_where_there_are_enough_of_them():
+    assert choose([plane()] * 5).recipe.freeze_norm
+    assert not choose([plane()] * 6).recipe.freeze_norm
+    assert choose([plane()] * 6, norm="frozen").recipe.freeze_norm
+    assert not choose([plane()] * 5, norm="updated").recipe.freeze_norm
+
+
 def test_crops_can_be_chosen_too():
     crops = choose([plane()], copy_paste=0.25, invert=True, crop_side=96).recipe.crops
     assert (crops.paste, crops.side) == (0.25, 96)

@@ -35,6 +35,10 @@ PATIENCE = 6
 STRENGTH = {"weak": 0.5, "medium": 1.0, "strong": 1.6}
 
 
+FEWEST_TO_FOLLOW = 6
+"""From so many planes on the statistics of the normalisation follow the new images."""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """A recipe, and a sentence in plain words that says what it is and why."""
@@ -80,7 +84,7 @@ def choose_recipe(
         said.append("all layers from random weights")
 
     # A few images say too little about the statistics: letting them follow made some trainings fail.
-    frozen = based and choices.norm != "updated"
+    frozen = based and (len(planes) < FEWEST_TO_FOLLOW if choices.norm is None else choices.norm == "frozen")
     if based:
         said.append(f"normalisation {'as in the base' if frozen else 'follows the new images'}")
 
