@@ -42,6 +42,7 @@ class GalleryLikeness:
     _jobs: JobRunner
     _order: str
     _question: Question | None
+    _stopped: bool = False
     _viewer: Any
     _here: Any
     _put: Any
@@ -80,7 +81,7 @@ class GalleryLikeness:
         if not question.planes:
             self._put_by_look(boxes)
             return
-        self._question = question
+        self._question, self._stopped = question, False
         device = str(preference("engine", "device", "auto"))
         count = sum(map(len, question.boxes))
         say(self.status, f"Looking at {number(count, 'box', 'boxes')} ...")
@@ -118,6 +119,7 @@ class GalleryLikeness:
     def cancel(self) -> None:
         """Stop looking; the order stays as it is."""
         if self.busy:
+            self._stopped = True
             self.cancel_button.setEnabled(False)
             self.progress.stopping()
             self._jobs.cancel()
@@ -140,7 +142,11 @@ class GalleryLikeness:
         boxes, question = self._boxes, self._question
         if boxes is not None and boxes.alive and question is not None:
             self._described.learn(question, answer)
-            self._put_by_look(boxes)
+            if self._stopped:
+                # The answer was on its way already.
+                self._on_cancelled()
+            else:
+                self._put_by_look(boxes)
 
     def _on_failed(self, text: str) -> None:
         self._fall_back()
