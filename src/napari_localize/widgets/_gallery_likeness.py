@@ -140,13 +140,12 @@ class GalleryLikeness:
 
     def _on_described(self, answer: Any) -> None:
         boxes, question = self._boxes, self._question
-        if boxes is not None and boxes.alive and question is not None:
+        if self._stopped:
+            # The answer was on its way already.
+            self._on_cancelled()
+        elif boxes is not None and boxes.alive and question is not None:
             self._described.learn(question, answer)
-            if self._stopped:
-                # The answer was on its way already.
-                self._on_cancelled()
-            else:
-                self._put_by_look(boxes)
+            self._put_by_look(boxes)
 
     def _on_failed(self, text: str) -> None:
         self._fall_back()
