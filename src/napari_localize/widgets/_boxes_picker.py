@@ -12,6 +12,7 @@ from napari_localize.plugin.areas import is_area_layer
 from napari_localize.plugin.layers import is_box_layer
 from napari_localize.plugin.window import DOTS
 from napari_localize.widgets._parts import row, titled
+from napari_localize.widgets._watch import LayerList
 
 
 class BoxesPicker(QWidget):
@@ -27,6 +28,8 @@ class BoxesPicker(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = viewer
+        self._list = LayerList(viewer, self)
+        self._list.changed.connect(self._refresh)
         self._layers: list[Shapes | Points] = []
         self._last: Shapes | Points | None = None
         self._combo = QComboBox()
@@ -54,28 +57,15 @@ class BoxesPicker(QWidget):
 
     def connect_viewer(self) -> None:
         """Begin to follow the viewer."""
-        layers = self._viewer.layers
-        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
-            event.connect(self._refresh)
-        layers.events.inserted.connect(self._follow_name)
-        for layer in layers:
-            layer.events.name.connect(self._refresh)
-        layers.selection.events.active.connect(self._follow_selection)
+        self._list.start()
+        self._viewer.layers.selection.events.active.connect(self._follow_selection)
         self._refresh()
         self._follow_selection()
 
     def disconnect_viewer(self) -> None:
         """Let go of the viewer."""
-        layers = self._viewer.layers
-        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
-            event.disconnect(self._refresh)
-        layers.events.inserted.disconnect(self._follow_name)
-        for layer in layers:
-            layer.events.name.disconnect(self._refresh)
-        layers.selection.events.active.disconnect(self._follow_selection)
-
-    def _follow_name(self, event: Any) -> None:
-        event.value.events.name.connect(self._refresh)
+        self._list.stop()
+        self._viewer.layers.selection.events.active.disconnect(self._follow_selection)
 
     def _refresh(self, event: Any = None) -> None:
         chosen = self._last

@@ -20,6 +20,7 @@ from napari_localize.widgets._boxes_picker import can_hold_boxes
 from napari_localize.widgets._memory import preference, remember, remembered
 from napari_localize.widgets._models import ModelPicker, model_news
 from napari_localize.widgets._parts import SPACING, button, combo, hint, row, say, shown_key, titled
+from napari_localize.widgets._watch import LayerList
 
 FILE_KEY, CLASSES_KEY = "Ctrl+Alt+F", "Ctrl+Alt+I"
 RUN, REVIEWED, FILE = "a model, run now", "what was finished in Review", "an annotation file"
@@ -36,6 +37,8 @@ class SidesPicker(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = viewer
+        self._list = LayerList(viewer, self)
+        self._list.changed.connect(self._refresh)
         self._file = ""
         self._asked = False
         self.found, self.truth = combo(_FOUND_TIP), combo(_TRUTH_TIP)
@@ -85,25 +88,12 @@ class SidesPicker(QWidget):
 
     def connect_viewer(self) -> None:
         """Begin to follow the viewer."""
-        layers = self._viewer.layers
-        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
-            event.connect(self._refresh)
-        layers.events.inserted.connect(self._follow_name)
-        for layer in layers:
-            layer.events.name.connect(self._refresh)
+        self._list.start()
         self._refresh()
 
     def disconnect_viewer(self) -> None:
         """Let go of the viewer."""
-        layers = self._viewer.layers
-        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
-            event.disconnect(self._refresh)
-        layers.events.inserted.disconnect(self._follow_name)
-        for layer in layers:
-            layer.events.name.disconnect(self._refresh)
-
-    def _follow_name(self, event: Any) -> None:
-        event.value.events.name.connect(self._refresh)
+        self._list.stop()
 
     def _refresh(self, event: Any = None) -> None:
         layers = [layer for layer in self._viewer.layers if can_hold_boxes(layer)]

@@ -9,6 +9,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_localize.widgets._parts import combo, hint, row, say, titled
+from napari_localize.widgets._watch import LayerList
 
 NO_IMAGE = "Open an image: File &gt; Open, File &gt; Open Sample &gt; Localize, or drag a file onto the window."
 
@@ -21,6 +22,8 @@ class ImagePicker(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = viewer
+        self._list = LayerList(viewer, self)
+        self._list.changed.connect(self._refresh)
         self._combo = combo("The image to look at; a click on an image in the layer list chooses it, too.")
         self.hint: QLabel = hint()
         self._images: list[Image] = []
@@ -39,25 +42,15 @@ class ImagePicker(QWidget):
 
     def connect_viewer(self) -> None:
         """Begin to follow the viewer."""
-        layers = self._viewer.layers
-        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
-            event.connect(self._refresh)
-        layers.events.inserted.connect(self._follow_name)
-        for layer in layers:
-            layer.events.name.connect(self._refresh)
-        layers.selection.events.active.connect(self._follow_selection)
+        self._list.start()
+        self._viewer.layers.selection.events.active.connect(self._follow_selection)
         self._refresh()
         self._follow_selection()
 
     def disconnect_viewer(self) -> None:
         """Let go of the viewer."""
-        layers = self._viewer.layers
-        for event in (layers.events.inserted, layers.events.removed, layers.events.reordered):
-            event.disconnect(self._refresh)
-        layers.events.inserted.disconnect(self._follow_name)
-        for layer in layers:
-            layer.events.name.disconnect(self._refresh)
-        layers.selection.events.active.disconnect(self._follow_selection)
+        self._list.stop()
+        self._viewer.layers.selection.events.active.disconnect(self._follow_selection)
 
     def choose(self, layer: Layer) -> None:
         """Choose an image."""
@@ -67,9 +60,6 @@ class ImagePicker(QWidget):
 
     def _find(self, layer: Layer | None) -> int:
         return next((index for index, image in enumerate(self._images) if image is layer), -1)
-
-    def _follow_name(self, event: Any) -> None:
-        event.value.events.name.connect(self._refresh)
 
     def _refresh(self, event: Any = None) -> None:
         chosen = self.layer

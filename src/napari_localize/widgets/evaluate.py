@@ -12,9 +12,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox
 
 from napari_localize.core.errors import UserError
 from napari_localize.engine.client import shared_engine
-from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.evaluating import EvaluatingJob, Outcome, SavingJob
-from napari_localize.plugin.layers import is_box_layer
 from napari_localize.widgets._evaluate_result import ResultBox
 from napari_localize.widgets._evaluate_sides import SidesPicker
 from napari_localize.widgets._jobs import JobRunner
@@ -30,6 +28,7 @@ from napari_localize.widgets._parts import (
     shown_key,
     warn,
 )
+from napari_localize.widgets._watch import AllBoxes
 
 EVALUATE_KEY, SAVE_KEY, COPY_KEY = "Ctrl+Alt+E", "Ctrl+Alt+R", "Ctrl+Alt+M"
 _RECHECK_MS = 400
@@ -45,6 +44,8 @@ class EvaluateWidget(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self._jobs = JobRunner(self)
+        self._all_boxes = AllBoxes(self._viewer, self)
+        self._all_boxes.changed.connect(self._recheck_soon)
         self._outcome: Outcome | None = None
         self.sides = SidesPicker(self._viewer)
         self.result = ResultBox(self._viewer)
@@ -95,12 +96,8 @@ class EvaluateWidget(Dock):
 
     def connect_viewer(self) -> None:
         """Begin to follow the viewer."""
-        layers = self._viewer.layers
-        layers.events.inserted.connect(self._layer_came)
-        layers.events.removed.connect(self._layer_left)
+        self._all_boxes.start()
         self._viewer.events.theme.connect(self._theme_changed)
-        for layer in layers:
-            self._follow(layer)
         self.sides.connect_viewer()
 
     def disconnect_viewer(self) -> None:
@@ -109,26 +106,8 @@ class EvaluateWidget(Dock):
         self._end()
         self.result.findings.clear()
         self.sides.disconnect_viewer()
-        layers = self._viewer.layers
-        layers.events.inserted.disconnect(self._layer_came)
-        layers.events.removed.disconnect(self._layer_left)
+        self._all_boxes.stop()
         self._viewer.events.theme.disconnect(self._theme_changed)
-        for layer in layers:
-            if is_box_layer(layer):
-                box_layer(layer).changed.disconnect(self._recheck_soon, missing_ok=True)
-
-    def _layer_came(self, event: Any) -> None:
-        self._follow(event.value)
-        self._recheck_soon()
-
-    def _layer_left(self, event: Any) -> None:
-        if is_box_layer(event.value):
-            box_layer(event.value).changed.disconnect(self._recheck_soon, missing_ok=True)
-        self._recheck_soon()
-
-    def _follow(self, layer: Any) -> None:
-        if is_box_layer(layer):
-            box_layer(layer).changed.connect(self._recheck_soon, unique=True)
 
     def _theme_changed(self) -> None:
         self.result.set_theme(self._viewer.theme)
@@ -188,9 +167,8 @@ class EvaluateWidget(Dock):
         except UserError as error:
             warn(str(error))
             return
-        for layer in self._viewer.layers:
-            # A layer that was chosen is one of boxes from now on.
-            self._follow(layer)
+        # A layer that was chosen is one of boxes from now on.
+        self._all_boxes.follow()
         idle = 60.0 * float(preference("engine", "idle_minutes", 10))
 
         def engine() -> Any:

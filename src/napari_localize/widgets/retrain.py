@@ -15,8 +15,6 @@ from napari_localize.core.errors import UserError
 from napari_localize.core.groups import kinds_told
 from napari_localize.core.settings import TrainSettings
 from napari_localize.engine.client import shared_engine
-from napari_localize.plugin.boxes import box_layer
-from napari_localize.plugin.layers import is_box_layer
 from napari_localize.plugin.material import count_classes, home_of, material, split_of
 from napari_localize.plugin.pairs import Judged, judged_planes
 from napari_localize.training.pairs import Pairs
@@ -42,6 +40,7 @@ from napari_localize.widgets._parts import (
 )
 from napari_localize.widgets._recipe import RecipeSection
 from napari_localize.widgets._split import HeldBackBox
+from napari_localize.widgets._watch import AllBoxes
 
 TRAIN_KEY = "Ctrl+Shift+R"
 _RECOUNT_MS = 300
@@ -69,6 +68,8 @@ class RetrainWidget(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self._jobs = JobRunner(self)
+        self._all_boxes = AllBoxes(self._viewer, self)
+        self._all_boxes.changed.connect(self._recount_soon)
         self._base = ""
         self._elapsed = 0.0
         self._warnings: list[str] = []
@@ -125,12 +126,8 @@ class RetrainWidget(Dock):
     # The viewer
 
     def connect_viewer(self) -> None:
-        layers = self._viewer.layers
-        layers.events.inserted.connect(self._layer_came)
-        layers.events.removed.connect(self._layer_left)
+        self._all_boxes.start()
         self._viewer.events.theme.connect(self._theme_changed)
-        for layer in layers:
-            self._follow(layer)
         self._show_material()
         candidate = _candidates.get(self._viewer)
         if candidate is not None:
@@ -141,26 +138,8 @@ class RetrainWidget(Dock):
         self.data.abandon()
         self._end_run()
         self.comparison.findings.clear()
-        layers = self._viewer.layers
-        layers.events.inserted.disconnect(self._layer_came)
-        layers.events.removed.disconnect(self._layer_left)
+        self._all_boxes.stop()
         self._viewer.events.theme.disconnect(self._theme_changed)
-        for layer in layers:
-            if is_box_layer(layer):
-                box_layer(layer).changed.disconnect(self._recount_soon, missing_ok=True)
-
-    def _layer_came(self, event: Any) -> None:
-        self._follow(event.value)
-        self._recount_soon()
-
-    def _layer_left(self, event: Any) -> None:
-        if is_box_layer(event.value):
-            box_layer(event.value).changed.disconnect(self._recount_soon, missing_ok=True)
-        self._recount_soon()
-
-    def _follow(self, layer: Any) -> None:
-        if is_box_layer(layer):
-            box_layer(layer).changed.connect(self._recount_soon, unique=True)
 
     def _theme_changed(self) -> None:
         self.curve.set_theme(self._viewer.theme)
