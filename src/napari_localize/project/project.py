@@ -200,8 +200,7 @@ class Project(Store):
                 f"DELETE FROM summary WHERE plane IN {mine}",
                 "DELETE FROM planes WHERE image = ?",
                 "DELETE FROM journal WHERE image = ?",
-                "DELETE FROM meta WHERE key = 'point_size:' || ?",
-                "DELETE FROM meta WHERE key = 'lot:' || ?",
+                "DELETE FROM meta WHERE key LIKE '%:' || ?",  # what is noted of an image ends with its number
                 "DELETE FROM images WHERE id = ?",
             ):
                 connection.execute(statement, (image.id,))
