@@ -25,14 +25,14 @@ def plane(labels=(0, 0, 0), side=400, diameter=40.0, value=0, object_value=200, 
     return TrainingPlane(pixels, torch.tensor(boxes, dtype=torch.float32), torch.tensor(labels), diameter)
 
 
-def choose(planes, seconds=60.0, start=FINE_TUNE, based=True, **choices):
-    return choose_recipe(planes, seconds, start, based=based, choices=RecipeChoices(**choices))
+def choose(planes, seconds=60.0, start=FINE_TUNE, base_diameter=32.0, **choices):
+    return choose_recipe(planes, seconds, start, base_diameter=base_diameter, choices=RecipeChoices(**choices))
 
 
 def test_crops_are_as_large_as_the_images_fill():
-    small, large = choose([plane(side=200)]).recipe, choose([plane(side=2000)]).recipe
+    small, large = choose([plane(side=60, diameter=10.0)]).recipe, choose([plane(diameter=10.0)]).recipe
     assert small.crops.side < large.crops.side == FINE_TUNE.crops.side
-    assert f"crops of {small.crops.side} pixels" in choose([plane(side=200)]).text
+    assert f"crops of {small.crops.side} pixels" in choose([plane(side=60, diameter=10.0)]).text
 
 
 def test_negatives_are_shown_where_grey_objects_are_both_bright_and_dark():
@@ -43,6 +43,20 @@ def test_negatives_are_shown_where_grey_objects_are_both_bright_and_dark():
     assert choose([bright, stained]).recipe.crops.invert == 0
 
 
+def test_objects_are_learnt_at_a_larger_size_where_those_of_a_class_are_small():
+    usual = choose([plane(diameter=10.0)])
+    assert usual.object_diameter == 32
+    # Objects of 10 pixels among others of 30: at 32 pixels for the typical ones they would have 11.
+    mixed = choose([plane(diameter=30.0)])
+    assert mixed.object_diameter == 48
+    assert mixed.recipe.crops.diameters == tuple(1.5 * size for size in usual.recipe.crops.diameters)
+    assert "some are much smaller" in mixed.text
+    less = choose([plane(diameter=20.0)])
+    assert less.object_diameter == pytest.approx(36)
+    assert choose([plane(diameter=30.0)], base_diameter=64.0).object_diameter == 64
+    assert choose([plane(diameter=30.0)], object_diameter=24.0).object_diameter == 24
+
+
 def test_only_long_trainings_stop_early():
     assert choose([plane()], seconds=60).recipe.patience == 0
     assert choose([plane()], seconds=LONG + 1).recipe.patience > 0
@@ -50,7 +64,7 @@ def test_only_long_trainings_stop_early():
 
 
 def test_without_a_base_there_is_nothing_to_keep():
-    chosen = choose([plane()], start=SCRATCH, based=False, head_first=0.5, norm="frozen", average=True)
+    chosen = choose([plane()], start=SCRATCH, base_diameter=None, head_first=0.5, norm="frozen", average=True)
     assert chosen.recipe.head_first == 0
     assert not chosen.recipe.freeze_norm
     assert not chosen.recipe.average

@@ -33,6 +33,8 @@ class RecipeChoices:
         Whether negatives are shown, too: bright objects on dark ground become dark ones on bright ground.
     copy_paste : float, optional
         Part of the crops, 0 to 1, into which objects are copied from elsewhere.
+    object_diameter : float, optional
+        Pixels, 16 to 96, of typical objects as they are learnt and looked for.
     crop_side : int, optional
         Pixels of a crop's side, one of `CROP_SIDES`.
     average : bool, optional
@@ -52,6 +54,7 @@ class RecipeChoices:
     augmentation: str | None = None
     invert: bool | None = None
     copy_paste: float | None = None
+    object_diameter: float | None = None
     crop_side: int | None = None
     average: bool | None = None
     patience: int | None = None
@@ -59,6 +62,7 @@ class RecipeChoices:
     def __post_init__(self) -> None:
         for name, low, high in (("head_first", 0, 0.8), ("copy_paste", 0, 1)):
             _check_number(name, getattr(self, name), low, high)
+        _check_number("object_diameter", self.object_diameter, 16, 96)
         _check_number("learning_rate", self.learning_rate, 1e-6, 0.1)
         _check_number("patience", self.patience, 0, 1000, whole=True)
         for name, known in (

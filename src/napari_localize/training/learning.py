@@ -30,11 +30,8 @@ from napari_localize.training.heads import STEPS_PER_STEP, HeadFirst
 from napari_localize.training.mixing import SHARES, Weights, mix_with_base
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.planes import busiest_windows
-from napari_localize.training.recipes import FINE_TUNE, SCRATCH, choose_recipe
+from napari_localize.training.recipes import FINE_TUNE, OBJECT_DIAMETER, SCRATCH, Chosen, choose_recipe
 from napari_localize.training.record import ancestors_of
-
-OBJECT_DIAMETER = 28.0
-"""Object diameter, in pixels, to which images are rescaled for a new model."""
 
 DEFAULT_SECONDS = 60.0
 LOOK_COST = 0.4
@@ -98,8 +95,9 @@ class Learning:
             When it was stopped before the first step.
         """
         model = self._new_model(classes)
-        self.recipe = recipe = self._choose_recipe(train)
-        model.card.diameter_range = recipe.crops.diameters
+        chosen = self._choose_recipe(train)
+        self.recipe = recipe = chosen.recipe
+        model.card.object_diameter, model.card.diameter_range = chosen.object_diameter, recipe.crops.diameters
         model.card.usual_diameters = usual_diameters(train)
         self._validated = _spread(validation, VALIDATION_PARTS)
         self._model = model
@@ -125,17 +123,17 @@ class Learning:
             "share of the base": round(1 - self.share, 2),
         }
 
-    def _choose_recipe(self, train: list[TrainingPlane]) -> Recipe:
+    def _choose_recipe(self, train: list[TrainingPlane]) -> Chosen:
         chosen = choose_recipe(
             train,
             None if self.settings.epochs else self.settings.seconds or DEFAULT_SECONDS,
             SCRATCH if self.base is None else FINE_TUNE,
-            based=self.base is not None,
+            base_diameter=None if self.base is None else self.base.card.object_diameter,
             choices=self.settings.choices,
         )
         self.recipe_text = chosen.text
         self.tell({"event": "message", "text": chosen.text, "recipe": True})
-        return chosen.recipe
+        return chosen
 
     def _new_model(self, classes: tuple[str, ...]) -> Model:
         config = NetworkConfig(classes=len(classes))

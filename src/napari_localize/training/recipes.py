@@ -19,6 +19,18 @@ FINE_TUNE = Recipe(
     crops=CropRecipe(diameters=(22.0, 52.0), invert=0.0, grey=0.05),
 )
 
+OBJECT_DIAMETER = 28.0
+"""Object diameter, in pixels, to which images are rescaled for a new model: that of `SCRATCH`."""
+
+FINE_TUNE_DIAMETER = 32.0
+"""The one that `FINE_TUNE` is made for."""
+
+SMALL = 18.0
+"""Where objects of a class would be smaller than this, in pixels, all are learnt at a larger size."""
+
+ENLARGED = 48.0
+"""They are not made larger than this for it."""
+
 SMALLEST_SIDE = 128
 """Crops are not made smaller than this, however small the images are."""
 
@@ -41,10 +53,14 @@ FEWEST_TO_FOLLOW = 6
 
 @dataclass(frozen=True)
 class Chosen:
-    """A recipe, and a sentence in plain words that says what it is and why."""
+    """A recipe, and a sentence in plain words that says what it is and why.
+
+    Images are rescaled so that typical objects have the `object_diameter`, in pixels.
+    """
 
     recipe: Recipe
     text: str
+    object_diameter: float
 
 
 def choose_recipe(
@@ -52,7 +68,7 @@ def choose_recipe(
     seconds: float | None,
     start: Recipe,
     *,
-    based: bool,
+    base_diameter: float | None,
     choices: RecipeChoices | None = None,
 ) -> Chosen:
     """Choose how a model learns.
@@ -65,12 +81,13 @@ def choose_recipe(
         How long it may take; None when it learns for a number of epochs.
     start : Recipe
         What is not chosen here.
-    based : bool
-        Whether it starts from a model.
+    base_diameter : float or None
+        Object diameter, in pixels, of the model that it starts from; None without one.
     choices : RecipeChoices, optional
         What a person has chosen; it is taken as it is.
     """
     choices = choices or RecipeChoices()
+    based = base_diameter is not None
     said: list[str] = []
     boxes = sum(len(plane.boxes) for plane in planes)
     # Heads that learn alone first did harm where it was measured, and copies of objects have not been shown to help:
@@ -91,7 +108,16 @@ def choose_recipe(
     rate = choices.learning_rate or start.learning_rate
     said.append(f"learning rate {rate:g}")
 
-    side = choices.crop_side or min(start.crops.side, _side(planes, start.crops))
+    usual = OBJECT_DIAMETER if base_diameter is None else base_diameter
+    diameter = choices.object_diameter or _object_diameter(planes, usual)
+    if diameter > usual and choices.object_diameter is None:
+        said.append(f"objects learnt at {diameter:.0f} pixels, as some are much smaller than others")
+    else:
+        said.append(f"objects learnt at {diameter:.0f} pixels")
+    zoom = diameter / (FINE_TUNE_DIAMETER if based else OBJECT_DIAMETER)
+    sized = replace(start.crops, diameters=(start.crops.diameters[0] * zoom, start.crops.diameters[1] * zoom))
+
+    side = choices.crop_side or min(sized.side, _side(planes, sized))
     said.append(f"crops of {side} pixels")
 
     strength = choices.augmentation or "medium"
@@ -116,7 +142,7 @@ def choose_recipe(
     patience = patience if choices.patience is None else choices.patience
     if patience:
         said.append(f"stops after {patience} checks without a better one")
-    crops = _varied(start.crops, STRENGTH[strength])
+    crops = _varied(sized, STRENGTH[strength])
     crops = replace(crops, side=side, invert=invert, paste=paste, balance=BALANCE if paste else 0.0)
     recipe = replace(
         start,
@@ -127,7 +153,21 @@ def choose_recipe(
         patience=patience,
         crops=crops,
     )
-    return Chosen(recipe, f"Recipe for {boxes} boxes: {'; '.join(said)}.")
+    return Chosen(recipe, f"Recipe for {boxes} boxes: {'; '.join(said)}.", diameter)
+
+
+def _object_diameter(planes: Sequence[TrainingPlane], usual: float) -> float:
+    """Return the diameter at which typical objects are learnt: larger than usual where those of a class are small."""
+    classes: dict[int, list[float]] = {}
+    for plane in planes:
+        if plane.sized:
+            relative = (plane.boxes[:, 2:] - plane.boxes[:, :2]).clamp(min=1).prod(dim=1).sqrt() / plane.diameter
+            for label, size in zip(plane.labels.tolist(), relative.tolist(), strict=True):
+                classes.setdefault(label, []).append(size)
+    if not classes:
+        return usual
+    smallest = min(float(np.median(sizes)) for sizes in classes.values())
+    return float(np.clip(SMALL / smallest, usual, max(usual, ENLARGED)))
 
 
 def _side(planes: Sequence[TrainingPlane], crops: CropRecipe) -> int:

@@ -62,6 +62,12 @@ _PARTS = (
         {"none": 0.0, "25 %": 0.25, "50 %": 0.5, "all": 1.0},
     ),
     _Part(
+        "object_diameter",
+        "Size",
+        "To which size typical objects are brought: larger shows small ones among them better, smaller is quicker.",
+        {f"{size} px": float(size) for size in (24, 32, 40, 48, 64)},
+    ),
+    _Part(
         "crop_side",
         "Crops",
         "Side of the pieces of images that it learns from: small ones are quick, large ones show more around objects.",
