@@ -171,7 +171,7 @@ def test_a_new_class_is_learnt_heads_first_and_the_same_again(nuclei):
 
 @pytest.mark.usefixtures("quick")
 def test_a_training_without_progress_stops_and_says_so(nuclei, monkeypatch):
-    monkeypatch.setattr(learning.Learning, "_ap50", lambda self, weights: 0.5)
+    monkeypatch.setattr(learning.Optimisation, "loss_on", lambda self, batches: 1.0)
     result, events, *_ = trained(nuclei, recipe={"patience": 2})
     assert not result.cancelled
     assert any("Stopped early" in event.get("text", "") for event in events)

@@ -25,8 +25,9 @@ def plane(labels=(0, 0, 0), side=400, diameter=40.0, value=0, object_value=200, 
     return TrainingPlane(pixels, torch.tensor(boxes, dtype=torch.float32), torch.tensor(labels), diameter)
 
 
-def choose(planes, seconds=60.0, start=FINE_TUNE, base_diameter=32.0, **choices):
-    return choose_recipe(planes, seconds, start, base_diameter=base_diameter, choices=RecipeChoices(**choices))
+def choose(planes, seconds=60.0, start=FINE_TUNE, base_diameter=32.0, known=True, **choices):
+    chosen = RecipeChoices(**choices)
+    return choose_recipe(planes, seconds, start, base_diameter=base_diameter, known=known, choices=chosen)
 
 
 def test_crops_are_as_large_as_the_images_fill():
@@ -52,7 +53,7 @@ def test_objects_are_learnt_at_a_larger_size_where_those_of_a_class_are_small():
     assert mixed.recipe.crops.diameters == tuple(1.5 * size for size in usual.recipe.crops.diameters)
     assert "some are much smaller" in mixed.text
     less = choose([plane(diameter=20.0)])
-    assert less.object_diameter == pytest.approx(36)
+    assert less.object_diameter == pytest.approx(40)
     assert choose([plane(diameter=30.0)], base_diameter=64.0).object_diameter == 64
     assert choose([plane(diameter=30.0)], object_diameter=24.0).object_diameter == 24
 
@@ -69,6 +70,12 @@ def test_without_a_base_there_is_nothing_to_keep():
     assert not chosen.recipe.freeze_norm
     assert not chosen.recipe.average
     assert "random weights" in chosen.text
+
+
+def test_only_a_base_that_knows_a_class_is_mixed_in():
+    assert choose([plane()], known=True).recipe.average
+    assert not choose([plane()], known=False).recipe.average
+    assert choose([plane()], known=False, average=True).recipe.average
 
 
 @pytest.mark.parametrize(

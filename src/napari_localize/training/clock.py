@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,17 +95,16 @@ class Patience:
     """
 
     checks: int
-    best: float = -1.0
+    best: float = math.inf
     waited: int = 0
 
-    def is_over(self, ap50: float | None) -> bool:
-        """Take the next check's AP50; return whether it was the last one to wait for."""
-        if ap50 is not None:
-            better = ap50 > self.best
-            self.best, self.waited = max(ap50, self.best), 0 if better else self.waited + 1
+    def is_over(self, loss: float) -> bool:
+        """Take the next check's loss on the validation planes; return whether it was the last one to wait for."""
+        self.waited = 0 if loss < self.best else self.waited + 1
+        self.best = min(loss, self.best)
         return bool(self.checks) and self.waited >= self.checks
 
     @property
     def text(self) -> str:
         """A sentence that says why the training has ended."""
-        return f"Stopped early: the last {self.waited} checks were no better than before (AP50 {self.best:.3f})."
+        return f"Stopped early: the last {self.waited} checks were no better than before (loss {self.best:.3f})."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -49,6 +50,9 @@ FEWEST_BOXES = 5
 USUAL = (0.1, 0.9)
 """Quantiles of the planes' typical object diameters between which sizes are usual."""
 
+CHECKED = 4
+"""Batches of crops of the validation planes on which the loss is looked at."""
+
 VALIDATION_PARTS = 8
 """At most so many parts of planes are looked at for the live curve."""
 
@@ -76,13 +80,14 @@ class Learning:
     tell: OnEvent
     should_stop: Callable[[], bool]
     best: dict[str, Tensor] | None = None
+    best_loss: float = math.inf
     best_ap50: float = -1.0
     recipe: Recipe = SCRATCH
     recipe_text: str = ""
     steps: int = 0
     head_steps: int = 0
     share: float = 1.0
-    _base_is_best: bool = False
+    _base_ap50: float | None = None
 
     def run(
         self, classes: tuple[str, ...], train: list[TrainingPlane], validation: list[TrainingPlane]
@@ -95,7 +100,7 @@ class Learning:
             When it was stopped before the first step.
         """
         model = self._new_model(classes)
-        chosen = self._choose_recipe(train)
+        chosen = self._choose_recipe(train, classes)
         self.recipe = recipe = chosen.recipe
         model.card.object_diameter, model.card.diameter_range = chosen.object_diameter, recipe.crops.diameters
         model.card.usual_diameters = usual_diameters(train)
@@ -103,8 +108,8 @@ class Learning:
         self._model = model
         self._start = copy.deepcopy(model.network.state_dict())
         cancelled = self._optimise(model, recipe, train, validation)
-        if self._base_is_best:
-            self.share = 0.0
+        if self._base_ap50 is not None and self._base_ap50 > self.best_ap50:
+            self.best, self.share = self._start, 0.0
             self.tell({"event": "message", "text": "Nothing that was learnt was better than the base, which stays."})
         elif not cancelled and recipe.average:
             self._mix()
@@ -123,12 +128,14 @@ class Learning:
             "share of the base": round(1 - self.share, 2),
         }
 
-    def _choose_recipe(self, train: list[TrainingPlane]) -> Chosen:
+    def _choose_recipe(self, train: list[TrainingPlane], classes: tuple[str, ...]) -> Chosen:
+        base = () if self.base is None else self.base.card.classes
         chosen = choose_recipe(
             train,
             None if self.settings.epochs else self.settings.seconds or DEFAULT_SECONDS,
             SCRATCH if self.base is None else FINE_TUNE,
             base_diameter=None if self.base is None else self.base.card.object_diameter,
+            known=bool(set(classes) & set(base)) or len(classes) == len(base) == 1,
             choices=self.settings.choices,
         )
         self.recipe_text = chosen.text
@@ -172,15 +179,14 @@ class Learning:
         epoch = max(1, EPOCH_CROPS * len(train) // recipe.batch_size)
         clock = Clock(settings.epochs * epoch if settings.epochs else None, settings.seconds or DEFAULT_SECONDS)
         rng = np.random.default_rng([settings.seed, 1])
-        checked = [make_batch(validation, classes, recipe.batch_size, recipe.crops, rng)]
+        checked = [make_batch(validation, classes, recipe.batch_size, recipe.crops, rng) for _ in range(CHECKED)]
         self.tell({"event": "message", "text": f"Training. {model.device_text}"})
         patience, stopped = Patience(recipe.patience), False
         with Optimisation(model.network, train, recipe, model.device, settings.seed) as training:
             if self._base_answers(model):
-                # The base is the first candidate, so that a training that only does harm changes nothing.
+                # The base is a candidate, too, so that a training that only does harm changes nothing.
                 began = time.monotonic()
-                self._validate(training.average.state_dict())
-                self._base_is_best = self.best is not None
+                self._base_ap50 = self._ap50(training.average.state_dict())
                 # The mixtures in the end are looked at, too: the time that was asked for is that of all.
                 looks = 1 + len(SHARES) * recipe.average
                 clock.spare(looks * (time.monotonic() - began))
@@ -195,15 +201,15 @@ class Learning:
                 if clock.check_is_due:
                     with clock.looking():
                         validation_loss = training.loss_on(checked)
-                        ap50 = self._validate(training.average.state_dict())
-                    stopped = patience.is_over(ap50) and clock.fraction < 1
+                        ap50 = self._validate(training.average.state_dict(), validation_loss)
+                    stopped = patience.is_over(validation_loss) and clock.fraction < 1
                 self.tell({**point, "validation_loss": validation_loss, "ap50": ap50})
                 done, total = clock.done(epoch)
                 self.tell({"event": "progress", "done": done, "total": total})
             self.steps = training.steps
             if not training.steps:
                 raise Cancelled
-            if self.best is None:
+            if self.best is None and self._base_ap50 is None:
                 self.best = copy.deepcopy(training.average.state_dict())
         if stopped:
             self.tell({"event": "message", "text": patience.text})
@@ -245,11 +251,14 @@ class Learning:
         known, wanted = self.base.card.classes, model.card.classes
         return set(wanted) <= set(known) or len(known) == len(wanted) == 1
 
-    def _validate(self, weights: Weights) -> float | None:
-        """AP50 of the weights as they are now, None if it is stopped; they are kept if they are the best so far."""
+    def _validate(self, weights: Weights, loss: float) -> float | None:
+        """AP50 of the weights as they are now, None if it is stopped; they are kept if their loss is the lowest so far.
+
+        On a few planes AP50 jumps by a tenth for a single object; the loss does not.
+        """
         ap50 = self._ap50(weights)
-        if ap50 is not None and ap50 >= self.best_ap50:
-            self.best_ap50, self._base_is_best = ap50, False
+        if ap50 is not None and loss <= self.best_loss:
+            self.best_loss, self.best_ap50 = loss, ap50
             self.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
         return ap50
 

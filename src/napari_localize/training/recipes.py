@@ -25,7 +25,7 @@ OBJECT_DIAMETER = 28.0
 FINE_TUNE_DIAMETER = 32.0
 """The one that `FINE_TUNE` is made for."""
 
-SMALL = 18.0
+SMALL = 20.0
 """Where objects of a class would be smaller than this, in pixels, all are learnt at a larger size."""
 
 ENLARGED = 48.0
@@ -33,6 +33,9 @@ ENLARGED = 48.0
 
 SMALLEST_SIDE = 128
 """Crops are not made smaller than this, however small the images are."""
+
+FILLED = 0.7
+"""Part of a plane's side, at the middle of the sizes that are learnt, that a crop shows: smaller sizes fill it, too."""
 
 BALANCE = 0.5
 """Where objects are copied, those of rare classes are taken more often, see `CropRecipe`."""
@@ -69,6 +72,7 @@ def choose_recipe(
     start: Recipe,
     *,
     base_diameter: float | None,
+    known: bool = True,
     choices: RecipeChoices | None = None,
 ) -> Chosen:
     """Choose how a model learns.
@@ -83,6 +87,8 @@ def choose_recipe(
         What is not chosen here.
     base_diameter : float or None
         Object diameter, in pixels, of the model that it starts from; None without one.
+    known : bool
+        Whether the base knows any of the classes.
     choices : RecipeChoices, optional
         What a person has chosen; it is taken as it is.
     """
@@ -135,7 +141,8 @@ def choose_recipe(
     if paste:
         said.append(f"objects copied into {paste:.0%} of the crops")
 
-    average = based if choices.average is None else based and choices.average
+    # Where all classes are new, their layers began as those of other objects: there is no ability to keep in them.
+    average = based and (known if choices.average is None else choices.average)
     if average:
         said.append("mixed with the base in the end where that does no harm")
     patience = PATIENCE if seconds is None or seconds > LONG else 0
@@ -171,10 +178,10 @@ def _object_diameter(planes: Sequence[TrainingPlane], usual: float) -> float:
 
 
 def _side(planes: Sequence[TrainingPlane], crops: CropRecipe) -> int:
-    """Return the side of crops that the planes fill at the middle of the sizes that are learnt."""
+    """Return the side of crops that the planes fill, even where they are small."""
     zoom = math.sqrt(crops.diameters[0] * crops.diameters[1])
     shown = float(np.median([math.sqrt(math.prod(plane.pixels.shape[1:])) / plane.diameter for plane in planes]))
-    wanted = max(SMALLEST_SIDE, shown * zoom)
+    wanted = max(SMALLEST_SIDE, FILLED * shown * zoom)
     return next((side for side in CROP_SIDES if side >= wanted), CROP_SIDES[-1])
 
 
