@@ -4,7 +4,8 @@
     python benchmarks/recipe.py --data ../shared/data --base nuclei --images 3 --draw 0 --steps 110 side=256 diameters=16,50
 
 Steps instead of seconds, so that a busy computer changes nothing; a step on crops of 160 pixels costs 0.4 of one on 256.
-Parts are fields of `Recipe` and `CropRecipe`; `head_steps` is the number of steps that the last layers learn alone before.
+Parts are fields of `Recipe` and `CropRecipe`; `head_steps` is the number of steps that the last layers learn alone before,
+`object_diameter` the size at which objects are looked for. The model remembers the size of its images' objects.
 The model is the last one, not the best of several checks. One thread is used, and the time that it took is said.
 """
 
@@ -29,10 +30,10 @@ from napari_localize.models.localizer import Model, load_model
 from napari_localize.models.predict import FLOOR, predict_plane
 from napari_localize.training.bundled import Sample, load_samples
 from napari_localize.training.heads import HeadFirst
-from napari_localize.training.learning import start_from
+from napari_localize.training.learning import start_from, usual_diameters
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.planes import read_training_plane
-from napari_localize.training.recipes import FINE_TUNE
+from napari_localize.training.recipes import FINE_TUNE, FINE_TUNE_DIAMETER
 
 
 def main() -> None:
@@ -51,7 +52,8 @@ def main() -> None:
     parts = {name: literal_eval(value) for name, _, value in (part.partition("=") for part in args.parts)}
     began = time.process_time()
     head_steps = parts.pop("head_steps", 0)
-    model = learned(args.base, chosen, with_parts(FINE_TUNE, parts), args.steps, head_steps)
+    diameter = parts.pop("object_diameter", FINE_TUNE_DIAMETER)
+    model = learned(args.base, chosen, with_parts(FINE_TUNE, parts), args.steps, head_steps, diameter)
     spent = time.process_time() - began
     test = [sample for sample in samples if sample.part == "validation"]
     settings = PredictSettings(threshold=FLOOR)
@@ -72,7 +74,7 @@ def with_parts(recipe: Recipe, parts: dict) -> Recipe:
     return replace(recipe, crops=crops, **{name: value for name, value in parts.items() if name in own})
 
 
-def learned(base_name: str, chosen: list[Sample], recipe: Recipe, steps: int, head_steps: int) -> Model:
+def learned(base_name: str, chosen: list[Sample], recipe: Recipe, steps: int, head_steps: int, diameter: float) -> Model:
     base = load_model(base_name, "cpu")
     classes = chosen[0].boxes.class_names
     network = HeatmapNetwork(base.network.config.model_copy(update={"classes": len(classes)}))
@@ -88,7 +90,8 @@ def learned(base_name: str, chosen: list[Sample], recipe: Recipe, steps: int, he
             heads.finish()
         for step in range(steps):
             training.step(step / steps)
-    return Model(copy.deepcopy(training.average), base.card.model_copy(update={"classes": list(classes)}), "cpu")
+    known = {"classes": list(classes), "object_diameter": diameter, "usual_diameters": usual_diameters(planes)}
+    return Model(copy.deepcopy(training.average), base.card.model_copy(update=known), "cpu")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,19 @@ def test_time_is_left_for_what_comes_beside_the_steps(monkeypatch):
     assert counted.fraction == pytest.approx(0.1)
 
 
+def test_enough_steps_end_a_training_before_its_time(monkeypatch):
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    clock = Clock(None, 60.0, most=4)
+    clock.start()
+    fractions = []
+    for _ in range(4):
+        clock.step()
+        with clock.looking():
+            pass
+        fractions.append(clock.fraction)
+    assert fractions == [0.25, 0.5, 0.75, 1.0]
+
+
 def test_patience_counts_checks_in_a_row():
     patience = Patience(2)
     assert [patience.is_over(value) for value in (0.9, 0.9, 0.3, 0.4, 0.3)] == [False] * 4 + [True]

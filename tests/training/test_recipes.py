@@ -72,6 +72,15 @@ def test_without_a_base_there_is_nothing_to_keep():
     assert "random weights" in chosen.text
 
 
+def test_a_few_planes_are_not_learnt_by_heart():
+    assert choose([plane()]).recipe.most_steps == choose([plane()] * 3).recipe.most_steps == 300
+    assert choose([plane()] * 10).recipe.most_steps == 1000
+    assert "300 steps at most" in choose([plane()]).text
+    assert choose([plane()], most_steps=0).recipe.most_steps == 0
+    assert choose([plane()], seconds=None).recipe.most_steps == 0
+    assert choose([plane()], start=SCRATCH, base_diameter=None).recipe.most_steps == 0
+
+
 def test_only_a_base_that_knows_a_class_is_mixed_in():
     assert choose([plane()], known=True).recipe.average
     assert not choose([plane()], known=False).recipe.average

@@ -41,6 +41,8 @@ class RecipeChoices:
         Whether the new weights may be mixed with the base's in the end.
     patience : int, optional
         After so many checks in a row without a better one the training stops; 0 never stops it early.
+    most_steps : int, optional
+        Steps, up to 1,000,000, after which a training of seconds ends before its time; 0 for no such limit.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class RecipeChoices:
     crop_side: int | None = None
     average: bool | None = None
     patience: int | None = None
+    most_steps: int | None = None
 
     def __post_init__(self) -> None:
         for name, low, high in (("head_first", 0, 0.8), ("copy_paste", 0, 1)):
@@ -65,6 +68,7 @@ class RecipeChoices:
         _check_number("object_diameter", self.object_diameter, 16, 96)
         _check_number("learning_rate", self.learning_rate, 1e-6, 0.1)
         _check_number("patience", self.patience, 0, 1000, whole=True)
+        _check_number("most_steps", self.most_steps, 0, 1_000_000, whole=True)
         for name, known in (
             ("norm", NORMS),
             ("augmentation", STRENGTHS),

@@ -31,10 +31,13 @@ class Clock:
         How many there are; then the clock does not depend on time, and all is repeatable.
     limit : float
         Seconds, where `steps` is None.
+    most : float
+        So many steps are all that there is to do, even where seconds are left.
     """
 
     steps: float | None
     limit: float
+    most: float = math.inf
     taken: float = 0.0
     fraction: float = 0.0
     _began: float = field(default_factory=time.monotonic)
@@ -60,7 +63,13 @@ class Clock:
     def step(self, cost: float = 1.0) -> None:
         """Say that a step was taken, or something that took a part of one."""
         self.taken += cost
-        self.fraction = self.taken / self.steps if self.steps else self.seconds / self.limit
+        self.fraction = self._done
+
+    @property
+    def _done(self) -> float:
+        if self.steps:
+            return self.taken / self.steps
+        return max(self.seconds / self.limit, self.taken / self.most)
 
     @property
     def check_is_due(self) -> bool:
@@ -75,7 +84,7 @@ class Clock:
         self._next = self.fraction + self._every
         if self.steps is None:
             spent = (self.seconds - began) / self.limit
-            self.fraction = self.seconds / self.limit
+            self.fraction = self._done
             self._next = self.fraction + max(self._every, spent / VALIDATION_TIME)
 
     def done(self, epoch: int) -> tuple[float, float]:

@@ -178,6 +178,7 @@ class Learning:
         classes = len(model.card.classes)
         epoch = max(1, EPOCH_CROPS * len(train) // recipe.batch_size)
         clock = Clock(settings.epochs * epoch if settings.epochs else None, settings.seconds or DEFAULT_SECONDS)
+        clock.most = recipe.most_steps or math.inf
         rng = np.random.default_rng([settings.seed, 1])
         checked = [make_batch(validation, classes, recipe.batch_size, recipe.crops, rng) for _ in range(CHECKED)]
         self.tell({"event": "message", "text": f"Training. {model.device_text}"})

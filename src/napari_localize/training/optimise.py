@@ -52,6 +52,8 @@ class Recipe:
         Whether the weights are mixed with the base's in the end, see `mix_with_base`.
     patience : int
         After so many checks in a row without a better one the training stops; 0 never stops it early.
+    most_steps : int
+        More steps than this are not taken, however much time there is; 0 for no limit.
     crops : CropRecipe
         How crops are made.
     """
@@ -66,6 +68,7 @@ class Recipe:
     head_first: float = 0.0
     average: bool = False
     patience: int = 0
+    most_steps: int = 0
     crops: CropRecipe = field(default_factory=CropRecipe)
 
 

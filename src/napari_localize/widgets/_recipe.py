@@ -85,6 +85,12 @@ _PARTS = (
         "Stop when so many checks in a row were no better than before.",
         {"never early": 0, "after 3 checks": 3, "after 6 checks": 6, "after 12 checks": 12},
     ),
+    _Part(
+        "most_steps",
+        "Steps",
+        "End after so many steps, even where time is left: with few images more steps learn them by heart.",
+        {"no limit": 0, "300 at most": 300, "1,000 at most": 1000, "3,000 at most": 3000},
+    ),
 )
 
 
