@@ -74,7 +74,9 @@ def with_parts(recipe: Recipe, parts: dict) -> Recipe:
     return replace(recipe, crops=crops, **{name: value for name, value in parts.items() if name in own})
 
 
-def learned(base_name: str, chosen: list[Sample], recipe: Recipe, steps: int, head_steps: int, diameter: float) -> Model:
+def learned(
+    base_name: str, chosen: list[Sample], recipe: Recipe, steps: int, head_steps: int, diameter: float
+) -> Model:
     base = load_model(base_name, "cpu")
     classes = chosen[0].boxes.class_names
     network = HeatmapNetwork(base.network.config.model_copy(update={"classes": len(classes)}))

@@ -76,6 +76,7 @@ def test_a_few_planes_are_not_learnt_by_heart():
     assert choose([plane()]).recipe.most_steps == choose([plane()] * 3).recipe.most_steps == 300
     assert choose([plane()] * 10).recipe.most_steps == 1000
     assert "300 steps at most" in choose([plane()]).text
+    assert choose([plane()] * 100).recipe.most_steps == 0
     assert choose([plane()], most_steps=0).recipe.most_steps == 0
     assert choose([plane()], seconds=None).recipe.most_steps == 0
     assert choose([plane()], start=SCRATCH, base_diameter=None).recipe.most_steps == 0

@@ -52,7 +52,9 @@ STRENGTH = {"weak": 0.5, "medium": 1.0, "strong": 1.6}
 
 STEPS_PER_PLANE = 100
 LEAST_STEPS = 300
-"""With a base, more steps than this and than so many for each plane only learn the planes by heart."""
+"""With a base and few planes, more steps than this and than so many for each plane learn the planes by heart."""
+
+FEW_PLANES = 30
 
 FEWEST_TO_FOLLOW = 6
 """From so many planes on the statistics of the normalisation follow the new images."""
@@ -153,10 +155,12 @@ def choose_recipe(
     patience = patience if choices.patience is None else choices.patience
     if patience:
         said.append(f"stops after {patience} checks without a better one")
-    enough = max(LEAST_STEPS, STEPS_PER_PLANE * len(planes)) if based and seconds is not None else 0
+    limited = based and seconds is not None and len(planes) <= FEW_PLANES
+    enough = max(LEAST_STEPS, STEPS_PER_PLANE * len(planes)) if limited else 0
     most_steps = enough if choices.most_steps is None else choices.most_steps
     if most_steps:
-        said.append(f"{most_steps} steps at most, as more would learn so few images by heart")
+        why = ", as more would learn so few images by heart" if choices.most_steps is None else ""
+        said.append(f"{most_steps:,} steps at most{why}")
     crops = _varied(sized, STRENGTH[strength])
     crops = replace(crops, side=side, invert=invert, paste=paste, balance=BALANCE if paste else 0.0)
     recipe = replace(
