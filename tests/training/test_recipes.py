@@ -25,9 +25,9 @@ def plane(labels=(0, 0, 0), side=400, diameter=40.0, value=0, object_value=200, 
     return TrainingPlane(pixels, torch.tensor(boxes, dtype=torch.float32), torch.tensor(labels), diameter)
 
 
-def choose(planes, seconds=60.0, start=FINE_TUNE, base_diameter=32.0, known=True, **choices):
+def choose(planes, seconds=60.0, start=FINE_TUNE, base_diameter=32.0, mixable=True, **choices):
     chosen = RecipeChoices(**choices)
-    return choose_recipe(planes, seconds, start, base_diameter=base_diameter, known=known, choices=chosen)
+    return choose_recipe(planes, seconds, start, base_diameter=base_diameter, mixable=mixable, choices=chosen)
 
 
 def test_crops_are_as_large_as_the_images_fill():
@@ -83,9 +83,9 @@ def test_a_few_planes_are_not_learnt_by_heart():
 
 
 def test_only_a_base_that_knows_a_class_is_mixed_in():
-    assert choose([plane()], known=True).recipe.average
-    assert not choose([plane()], known=False).recipe.average
-    assert choose([plane()], known=False, average=True).recipe.average
+    assert choose([plane()], mixable=True).recipe.average
+    assert not choose([plane()], mixable=False).recipe.average
+    assert choose([plane()], mixable=False, average=True).recipe.average
 
 
 @pytest.mark.parametrize(

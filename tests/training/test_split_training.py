@@ -141,7 +141,7 @@ def test_the_limit_of_time_is_for_all_turns_together(slow, last):
     # Where the turns take longer than their share, the last training gets less, but not nothing.
     now, given = [100.0], []
 
-    def learn(train, watched, settings, tell):
+    def learn(train, settings, tell, watched=()):
         given.append(settings.seconds)
         now[0] += slow * settings.seconds
         return len(given), False

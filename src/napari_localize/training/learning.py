@@ -53,6 +53,9 @@ USUAL = (0.1, 0.9)
 CHECKED = 4
 """Batches of crops of the validation planes on which the loss is looked at."""
 
+LOOK_SIDE = 768
+"""Largest side of it in pixels of the network: enlarged parts must not take the time of the training."""
+
 VALIDATION_PARTS = 8
 """At most so many parts of planes are looked at for the live curve."""
 
@@ -90,9 +93,11 @@ class Learning:
     _base_ap50: float | None = None
 
     def run(
-        self, classes: tuple[str, ...], train: list[TrainingPlane], validation: list[TrainingPlane]
+        self, classes: tuple[str, ...], train: list[TrainingPlane], validation: Sequence[TrainingPlane]
     ) -> tuple[Model, bool]:
         """Return a model with the best weights on the validation planes, and whether it was stopped before its time.
+
+        Without validation planes the last weights are returned, and nothing but the loss is watched.
 
         Raises
         ------
@@ -100,11 +105,12 @@ class Learning:
             When it was stopped before the first step.
         """
         model = self._new_model(classes)
-        chosen = self._choose_recipe(train, classes)
+        chosen = self._choose_recipe(train, classes, bool(validation))
         self.recipe = recipe = chosen.recipe
         model.card.object_diameter, model.card.diameter_range = chosen.object_diameter, recipe.crops.diameters
         model.card.usual_diameters = usual_diameters(train)
-        self._validated = _spread(validation, VALIDATION_PARTS)
+        self._watched = bool(validation)
+        self._validated = _spread(validation or train, VALIDATION_PARTS)
         self._model = model
         self._start = copy.deepcopy(model.network.state_dict())
         cancelled = self._optimise(model, recipe, train, validation)
@@ -128,14 +134,14 @@ class Learning:
             "share of the base": round(1 - self.share, 2),
         }
 
-    def _choose_recipe(self, train: list[TrainingPlane], classes: tuple[str, ...]) -> Chosen:
+    def _choose_recipe(self, train: list[TrainingPlane], classes: tuple[str, ...], watched: bool) -> Chosen:
         base = () if self.base is None else self.base.card.classes
         chosen = choose_recipe(
             train,
             None if self.settings.epochs else self.settings.seconds or DEFAULT_SECONDS,
             SCRATCH if self.base is None else FINE_TUNE,
             base_diameter=None if self.base is None else self.base.card.object_diameter,
-            known=bool(set(classes) & set(base)) or len(classes) == len(base) == 1,
+            mixable=watched and (bool(set(classes) & set(base)) or len(classes) == len(base) == 1),
             choices=self.settings.choices,
         )
         self.recipe_text = chosen.text
@@ -171,7 +177,7 @@ class Learning:
         return Model(network, card, self.settings.device)
 
     def _optimise(
-        self, model: Model, recipe: Recipe, train: list[TrainingPlane], validation: list[TrainingPlane]
+        self, model: Model, recipe: Recipe, train: list[TrainingPlane], validation: Sequence[TrainingPlane]
     ) -> bool:
         """Train; leave the best averaged weights in `best`. Return whether it was cancelled."""
         settings = self.settings
@@ -180,11 +186,13 @@ class Learning:
         clock = Clock(settings.epochs * epoch if settings.epochs else None, settings.seconds or DEFAULT_SECONDS)
         clock.most = recipe.most_steps or math.inf
         rng = np.random.default_rng([settings.seed, 1])
-        checked = [make_batch(validation, classes, recipe.batch_size, recipe.crops, rng) for _ in range(CHECKED)]
+        checked = [
+            make_batch(validation or train, classes, recipe.batch_size, recipe.crops, rng) for _ in range(CHECKED)
+        ]
         self.tell({"event": "message", "text": f"Training. {model.device_text}"})
         patience, stopped = Patience(recipe.patience), False
         with Optimisation(model.network, train, recipe, model.device, settings.seed) as training:
-            if self._base_answers(model):
+            if self._watched and self._base_answers(model):
                 # The base is a candidate, too, so that a training that only does harm changes nothing.
                 began = time.monotonic()
                 self._base_ap50 = self._ap50(training.average.state_dict())
@@ -236,9 +244,12 @@ class Learning:
 
     def _mix(self) -> None:
         """Go back towards the base as far as that costs nothing on the validation planes."""
-        if self.best is None or self.best_ap50 < 0:
+        if self.best is None:
             return
-        self.best, self.share, _ = mix_with_base(self._start, self.best, self.best_ap50, self._ap50)
+        tuned = self.best_ap50 if self._watched else self._ap50(self.best)
+        if tuned is None or tuned < 0:
+            return
+        self.best, self.share, _ = mix_with_base(self._start, self.best, tuned, self._ap50)
         if self.share < 1:
             text = (
                 f"The new model is mixed of {self.share:.0%} of what was learnt and {1 - self.share:.0%} of the base."
@@ -253,11 +264,11 @@ class Learning:
         return set(wanted) <= set(known) or len(known) == len(wanted) == 1
 
     def _validate(self, weights: Weights, loss: float) -> float | None:
-        """AP50 of the weights as they are now, None if it is stopped; they are kept if their loss is the lowest so far.
+        """AP50 of the weights as they are now, None if it is stopped or not watched.
 
-        On a few planes AP50 jumps by a tenth for a single object; the loss does not.
+        They are kept if their loss is the lowest so far: on a few planes AP50 jumps by a tenth for a single object.
         """
-        ap50 = self._ap50(weights)
+        ap50 = self._ap50(weights) if self._watched else None
         if ap50 is not None and loss <= self.best_loss:
             self.best_loss, self.best_ap50 = loss, ap50
             self.best = {name: value.detach().cpu().clone() for name, value in weights.items()}
@@ -274,7 +285,8 @@ class Learning:
         for plane in self._validated:
             boxes = Detections(plane.boxes.numpy(), plane.labels.numpy(), class_names=names)
             height, width = plane.pixels.shape[1:]
-            (part,) = busiest_windows(boxes.clip(height, width), height, width, VALIDATION_SIDE, 1, plane.known)
+            side = min(VALIDATION_SIDE, round(LOOK_SIDE * plane.diameter / now.card.object_diameter))
+            (part,) = busiest_windows(boxes.clip(height, width), height, width, side, 1, plane.known)
             source = ArrayPlane(plane.pixels.permute(1, 2, 0).numpy())
             settings = PredictSettings(object_diameter=plane.diameter, threshold=FLOOR)
             try:
@@ -286,7 +298,7 @@ class Learning:
         return float(np.nan_to_num(summarize(predicted, true)["AP50"]))
 
 
-def _spread(planes: list[TrainingPlane], most: int) -> list[TrainingPlane]:
+def _spread(planes: Sequence[TrainingPlane], most: int) -> list[TrainingPlane]:
     """Return at most so many of the planes, evenly from first to last."""
     chosen = np.unique(np.linspace(0, len(planes) - 1, most).round().astype(int))
     return [planes[index] for index in chosen.tolist()]

@@ -78,7 +78,7 @@ def choose_recipe(
     start: Recipe,
     *,
     base_diameter: float | None,
-    known: bool = True,
+    mixable: bool = True,
     choices: RecipeChoices | None = None,
 ) -> Chosen:
     """Choose how a model learns.
@@ -93,8 +93,8 @@ def choose_recipe(
         What is not chosen here.
     base_diameter : float or None
         Object diameter, in pixels, of the model that it starts from; None without one.
-    known : bool
-        Whether the base knows any of the classes.
+    mixable : bool
+        Whether the base knows any of the classes, and there are planes by which a mixture with it can be chosen.
     choices : RecipeChoices, optional
         What a person has chosen; it is taken as it is.
     """
@@ -148,7 +148,7 @@ def choose_recipe(
         said.append(f"objects copied into {paste:.0%} of the crops")
 
     # Where all classes are new, their layers began as those of other objects: there is no ability to keep in them.
-    average = based and (known if choices.average is None else choices.average)
+    average = based and (mixable if choices.average is None else choices.average)
     if average:
         said.append("mixed with the base in the end where that does no harm")
     patience = PATIENCE if seconds is None or seconds > LONG else 0

@@ -228,7 +228,7 @@ class _Training:
         made: list[tuple[Model, Learning]] = []
 
         def learn(
-            train: list[TrainingPlane], watched: list[TrainingPlane], settings: TrainSettings, tell: OnEvent
+            train: list[TrainingPlane], settings: TrainSettings, tell: OnEvent, watched: Sequence[TrainingPlane] = ()
         ) -> tuple[Model, bool]:
             learning = Learning(settings, self.base, tell, self.should_stop)
             model, cancelled = learning.run(classes, train, watched)
@@ -239,7 +239,7 @@ class _Training:
             [part for index in side for part in read[index]] for side in (split.train, split.validation)
         )
         if not split.folds:
-            learnt = Learnt(*learn(train, validation, self.settings, self.tell))
+            learnt = Learnt(*learn(train, self.settings, self.tell, validation))
         else:
             seconds = self.settings.seconds or DEFAULT_SECONDS
             learnt = learn_in_turns(

@@ -22,10 +22,10 @@ OnEvent = Callable[[dict[str, Any]], None]
 
 
 class Learn(Protocol):
-    """Trains one model; the second list of planes is what its progress is watched on."""
+    """Trains one model; `watched` are the planes on which its progress is looked at, if it is."""
 
     def __call__(
-        self, train: list[TrainingPlane], watched: list[TrainingPlane], settings: TrainSettings, tell: OnEvent
+        self, train: list[TrainingPlane], settings: TrainSettings, tell: OnEvent, watched: Sequence[TrainingPlane] = ()
     ) -> tuple[Model, bool]:
         """Return the model, and whether the training was stopped."""
 
@@ -100,9 +100,8 @@ def learn_in_turns(
     for turn, fold in enumerate(folds):
         tell({"event": "message", "text": f"Cross-validation, turn {turn + 1} of {count}."})
         try:
-            train = parts(fold)
-            # Watched is what it learns from: to choose by what is held back would flatter it there.
-            model, cancelled = learn(train, train, short, _Share(tell, turn * each, each, total, passed))
+            # Not watched: to choose by what is held back would flatter it there, and there is little time.
+            model, cancelled = learn(parts(fold), short, _Share(tell, turn * each, each, total, passed))
         except Cancelled:
             if not judges:
                 raise
@@ -116,7 +115,7 @@ def learn_in_turns(
     tell({"event": "message", "text": "Learning from all planes."})
     last = _Share(tell, count * each, rest, total, passed, True)
     try:
-        model, cancelled = learn(everything, everything, settings, last)
+        model, cancelled = learn(everything, settings, last, everything)
     except Cancelled:
         return Learnt(judges[-1][1], True, judges[-1:])
     if cancelled and last.part * float(settings.epochs or settings.seconds or 0) < each:
