@@ -65,7 +65,9 @@ def main() -> None:
     }
     measured = summarize(found, true)
     classes = ", ".join(f"{name} {value:.3f}" for name, value in by_class.items())
-    print(f"{parts} AP50 {measured['AP50']:.3f} AP {measured['AP']:.3f} ({classes}), {spent:.0f} s of one core")
+    print(
+        f"{' '.join(args.parts)} AP50 {measured['AP50']:.3f} AP {measured['AP']:.3f} ({classes}), {spent:.0f} s of one core"
+    )
 
 
 def with_parts(recipe: Recipe, parts: dict) -> Recipe:

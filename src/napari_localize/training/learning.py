@@ -54,7 +54,7 @@ CHECKED = 4
 """Batches of crops of the validation planes on which the loss is looked at."""
 
 LOOK_SIDE = 768
-"""Largest side of it in pixels of the network: enlarged parts must not take the time of the training."""
+"""Largest side of such a part in pixels of the network: enlarged ones must not take the time of the training."""
 
 VALIDATION_PARTS = 8
 """At most so many parts of planes are looked at for the live curve."""
@@ -183,8 +183,8 @@ class Learning:
         settings = self.settings
         classes = len(model.card.classes)
         epoch = max(1, EPOCH_CROPS * len(train) // recipe.batch_size)
-        clock = Clock(settings.epochs * epoch if settings.epochs else None, settings.seconds or DEFAULT_SECONDS)
-        clock.most = recipe.most_steps or math.inf
+        steps = settings.epochs * epoch if settings.epochs else None
+        clock = Clock(steps, settings.seconds or DEFAULT_SECONDS, recipe.most_steps or math.inf)
         rng = np.random.default_rng([settings.seed, 1])
         checked = [
             make_batch(validation or train, classes, recipe.batch_size, recipe.crops, rng) for _ in range(CHECKED)
