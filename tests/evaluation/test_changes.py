@@ -22,27 +22,34 @@ def test_each_kind_of_change_and_whether_it_is_right():
     true = boxes([0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], labels=[0, 1, 0])
     old = boxes([20, 0, 30, 10], [40, 3, 50, 13], [60, 0, 70, 10], labels=[0, 0, 0], scores=[0.9, 0.8, 0.7])
     new = boxes([0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], labels=[0, 1, 0], scores=[0.6, 0.9, 0.8])
-    found = {finding.kind: finding for finding in changes("p", old, new, true)}
+    found = {finding.kind: finding for finding in changes(["p"], [old], [new], [true])}
     assert set(found) == {"gained", "reclassed", "moved", "lost"}
-    assert found["gained"].text == "a 0.60, right"
-    assert found["reclassed"].text == "a -> b 0.90, right"
+    assert found["gained"].text == "a 0.60, rightly"
+    assert found["reclassed"].text == "a -> b 0.90, rightly"
     assert found["moved"].other == (40, 3, 50, 13)
     # What was lost was no object.
-    assert found["lost"].text == "a 0.70, right"
+    assert found["lost"].text == "a 0.70, rightly"
 
 
-def test_wrong_changes_come_first():
+def test_wrong_changes_of_all_planes_come_first():
     true = boxes([0, 0, 10, 10])
     new = boxes([0, 0, 10, 10], [50, 50, 60, 60], scores=[0.9, 0.6])
-    listed = changes("p", boxes(), new, true)
-    assert [finding.text for finding in listed] == ["a 0.60, wrong", "a 0.90, right"]
+    listed = changes(["q", "p", "q"], [boxes()] * 3, [new] * 3, [true] * 3)
+    assert [(finding.name, finding.text) for finding in listed] == [
+        ("q", "a 0.60, wrongly"),
+        ("q", "a 0.60, wrongly"),
+        ("p", "a 0.60, wrongly"),
+        ("q", "a 0.90, rightly"),
+        ("q", "a 0.90, rightly"),
+        ("p", "a 0.90, rightly"),
+    ]
 
 
 @given(st.integers(0, 30), st.integers(0, 99))
 def test_nothing_changes_between_a_model_and_itself(number, seed):
     corners = np.random.default_rng(seed).uniform(0, 80, (number, 2))
     same = boxes(*np.hstack([corners, corners + 9]))
-    assert changes("p", same, same, same) == []
+    assert changes(["p"], [same], [same], [same]) == []
 
 
 def test_findings_go_through_json():

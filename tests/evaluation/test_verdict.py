@@ -30,8 +30,8 @@ def test_without_planes_or_an_old_model_there_is_no_word():
 
 
 def test_changes_are_counted_by_kind():
-    changes = [{"kind": "gained", "text": "RBC 0.80, right"}, {"kind": "gained", "text": "RBC 0.50, wrong"}]
-    assert changes_in_words(comparison(changes=changes)) == {"gained": "gained 2 (1 right)"}
+    changes = [{"kind": "gained", "text": "RBC 0.80, rightly"}, {"kind": "gained", "text": "RBC 0.50, wrongly"}]
+    assert changes_in_words(comparison(changes=changes)) == {"gained": "gained 2 (1 rightly)"}
     assert changes_in_words(comparison()) == {}
 
 

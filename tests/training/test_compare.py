@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -40,3 +42,15 @@ def test_a_model_learns_what_its_scores_mean_from_what_was_held_back(parts, held
     low, high = probability(np.array([0.2, 0.85]), ["nucleus"] * 2, again)
     assert low < 0.2
     assert high > 0.85
+
+
+def test_table_and_verdict_count_halves_of_a_plane_together(parts):
+    halves = [replace(part, name="the plane", key=str(index)) for index, part in enumerate(parts[:2])]
+    base, model = load_model("generalist"), load_model("nuclei")
+    compared = compare_models(model, base, halves, "", lambda: False)
+    gate = compared["gate"]["count_error"]
+    assert compared["planes"] == ["the plane"]
+    assert compared["old"]["count_error"] == pytest.approx(gate["old"])
+    assert compared["new"]["count_error"] == pytest.approx(gate["new"])
+    wrong = [change["text"].endswith("wrongly") for change in compared["changes"]]
+    assert wrong == sorted(wrong, reverse=True)

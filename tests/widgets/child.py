@@ -101,7 +101,7 @@ def train(task: Task) -> dict[str, Any]:
                     "name": task.arguments["names"][0],
                     "box": [5.0, 5.0, 13.0, 13.0],
                     "kind": kind,
-                    "text": f"small 0.9{number}, right",
+                    "text": f"small 0.9{number}, rightly",
                     "other": None,
                     "score": 0.9,
                 }

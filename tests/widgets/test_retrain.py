@@ -178,7 +178,7 @@ def test_training_shows_a_curve_and_compares_old_and_new(trained):
     assert "3 %" in shown
     assert "better" in shown
     assert "Said on 1." in shown
-    assert "gained 2 (2 right)" in shown
+    assert "gained 2 (2 rightly)" in shown
     assert "One plane was kept back." in shown
     assert not trained.comparison.isHidden()
     assert trained.progress.isHidden()

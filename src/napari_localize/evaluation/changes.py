@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,24 +18,33 @@ SAME_PLACE = 0.75
 """Boxes of one object that overlap by less have moved."""
 
 
-def changes(name: str, old: Detections, new: Detections, true: Detections) -> list[Finding]:
-    """List what differs between the boxes of two models on a plane.
+def changes(
+    names: Sequence[str], old: Sequence[Detections], new: Sequence[Detections], true: Sequence[Detections]
+) -> list[Finding]:
+    """List what differs between the boxes of two models.
 
     Parameters
     ----------
-    name : str
-        Of the plane.
-    old, new : Detections
-        What each has found, at the threshold of each.
-    true : Detections
+    names : sequence of str
+        Of the planes; a plane of which parts are compared may be there several times.
+    old, new : sequence of Detections
+        What each model has found on each, at the threshold of each.
+    true : sequence of Detections
         What is there.
 
     Returns
     -------
     list of Finding
-        Of the kinds ``gained``, ``lost``, ``moved`` and ``reclassed``; the text says whether the change is right.
-        Those that are wrong come first, then the surest ones.
+        Of the kinds ``gained``, ``lost``, ``moved`` and ``reclassed``; the text ends in ``rightly`` or ``wrongly``.
+        Wrong changes of all planes come first; of each plane the surest ones.
     """
+    order = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    found = [change for one in zip(names, old, new, true, strict=True) for change in _on_plane(*one)]
+    found.sort(key=lambda item: (item[0], order[item[1].name], -np.nan_to_num(item[1].score, nan=1.0)))
+    return [finding for _, finding in found]
+
+
+def _on_plane(name: str, old: Detections, new: Detections, true: Detections) -> list[tuple[bool, Finding]]:
     names = tuple(dict.fromkeys([*new.class_names, *old.class_names, *true.class_names]))
     old, new, true = (boxes.with_classes(names) for boxes in (old, new, true))
     rows, columns, ious = _pairs(old, new)
@@ -44,7 +55,7 @@ def changes(name: str, old: Detections, new: Detections, true: Detections) -> li
         corners = _corners(other, at) if at >= 0 else None
         score = float(boxes.scores[row])
         line = f"{text} {score:.2f}" if score == score else text
-        word = "right" if right else "wrong"
+        word = "rightly" if right else "wrongly"
         found.append((right, Finding(name, _corners(boxes, row), kind, f"{line}, {word}", corners, score)))
 
     for row in np.setdiff1d(np.arange(len(new)), columns).tolist():
@@ -58,8 +69,7 @@ def changes(name: str, old: Detections, new: Detections, true: Detections) -> li
             add("reclassed", new, after, right, f"{was} -> {now}", old, before)
         elif iou < SAME_PLACE:
             add("moved", new, after, right or not right_old[before], now, old, before)
-    found.sort(key=lambda item: (item[0], -np.nan_to_num(item[1].score, nan=1.0)))
-    return [finding for _, finding in found]
+    return found
 
 
 def _pairs(old: Detections, new: Detections) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:

@@ -60,8 +60,8 @@ def _here(comparison: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def changes_in_words(comparison: Mapping[str, Any]) -> dict[str, str]:
-    """Say by kind what the new model does otherwise, such as ``gained 31 (28 right)``."""
+    """Say by kind what the new model does otherwise, such as ``gained 31 (28 rightly)``."""
     changes = comparison.get("changes", [])
     every = Counter(change["kind"] for change in changes)
-    right = Counter(change["kind"] for change in changes if change["text"].endswith("right"))
-    return {kind: f"{kind} {number} ({right[kind]} right)" for kind, number in every.items()}
+    right = Counter(change["kind"] for change in changes if change["text"].endswith("rightly"))
+    return {kind: f"{kind} {number} ({right[kind]} rightly)" for kind, number in every.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.known import EVERYWHERE, KnownArea
@@ -15,7 +16,7 @@ from napari_localize.core.settings import PredictSettings
 from napari_localize.core.tiling import Rectangle
 from napari_localize.evaluation.calibration import Judged, calibrate
 from napari_localize.evaluation.changes import changes
-from napari_localize.evaluation.gate import compare, tally
+from napari_localize.evaluation.gate import compare, mean_count_error, tally
 from napari_localize.evaluation.metrics import best_threshold, summarize
 from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
@@ -100,10 +101,10 @@ def compare_models(
         else:
             note += " The models' classes differ, so both are compared without regard to class."
             before, true, found = ([_one_class(boxes) for boxes in side] for side in (before, true, found))
-        compared["old"] = measure(before, true, [base.card.threshold] * len(parts))
+        compared["old"] = measure(before, true, [base.card.threshold] * len(parts), names)
         old, new = above(before, [base.card.threshold] * len(parts)), above(found, thresholds)
         compared |= _judge(names, old, new, true)
-    return {**compared, "new": measure(found, true, thresholds), "note": note.strip()}
+    return {**compared, "new": measure(found, true, thresholds, names), "note": note.strip()}
 
 
 def chosen_elsewhere(found: Sequence[Detections], true: Sequence[Detections], names: Sequence[str]) -> list[float]:
@@ -120,10 +121,23 @@ def chosen_elsewhere(found: Sequence[Detections], true: Sequence[Detections], na
     return [float(value) for value in thresholds]
 
 
-def measure(found: Sequence[Detections], true: Sequence[Detections], thresholds: Sequence[float]) -> dict[str, float]:
-    """AP50 and AP of all boxes; precision, recall, F1 and count error of those above the threshold of their plane."""
+def measure(
+    found: Sequence[Detections],
+    true: Sequence[Detections],
+    thresholds: Sequence[float],
+    names: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """AP50 and AP of all boxes; precision, recall, F1 and count error of those above the threshold of their plane.
+
+    Parts of a plane have the same name: its count is that of all of them.
+    """
     everything = summarize(found, true)
-    chosen = summarize(above(found, thresholds), true)
+    kept = above(found, thresholds)
+    chosen = summarize(kept, true)
+    if names is not None:
+        classes = tuple(dict.fromkeys(name for boxes in (*true, *kept) for name in boxes.class_names))
+        counts = _by_plane(names, tally(kept, true, classes)).sum(axis=1)
+        chosen["count_error"] = float(mean_count_error(np.ones((1, len(counts))), counts)[0])
     return {**chosen, "AP50": everything["AP50"], "AP": everything["AP"]}
 
 
@@ -149,20 +163,17 @@ def _judge(
 ) -> dict[str, Any]:
     """Return the verdict over planes, and what differs box by box."""
     classes = tuple(dict.fromkeys(name for boxes in (*true, *new, *old) for name in boxes.class_names))
-    planes = list(dict.fromkeys(names))
-    plane = np.array([planes.index(name) for name in names], int)
-    counts = []
-    for side in (old, new):
-        by_part = tally(side, true, classes)
-        by_plane = np.zeros((len(planes), *by_part.shape[1:]), np.int64)
-        np.add.at(by_plane, plane, by_part)
-        counts.append(by_plane)
-    listed = [
-        finding.as_dict()
-        for name, before, after, there in zip(names, old, new, true, strict=True)
-        for finding in changes(name, before, after, there)
-    ]
-    return {"gate": compare(*counts, classes).as_dict(), "changes": listed[:MOST_CHANGES]}
+    counts = [_by_plane(names, tally(side, true, classes)) for side in (old, new)]
+    listed = [finding.as_dict() for finding in changes(names, old, new, true)[:MOST_CHANGES]]
+    return {"gate": compare(*counts, classes).as_dict(), "changes": listed}
+
+
+def _by_plane(names: Sequence[str], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Add the counts of the parts of each plane."""
+    planes = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    total = np.zeros((len(planes), *counts.shape[1:]), np.int64)
+    np.add.at(total, [planes[name] for name in names], counts)
+    return total
 
 
 def _one_class(boxes: Detections) -> Detections:
