@@ -353,6 +353,39 @@ def test_the_receipt_knows_the_model():
     assert any("several models" in note for note in mixed.notes)
 
 
+def test_what_a_person_has_done_is_not_credited_to_a_model():
+    true = boxes((0, 0), (40, 0))
+    states = ["accepted", "added"]
+    found = Detections(true.boxes, scores=[0.9, np.nan], states=states, origins=["nuclei@1", "human"])
+    report = nl.report({"p": found}, {"p": Detections(true.boxes)})
+    assert report.receipt["data"]["predictions"]["judged_by_person"] == {"accepted": 1, "added": 1}
+    assert any("1 accepted, 1 added" in note for note in report.notes)
+    assert "the model nuclei@1, corrected by a person, were" in report.methods
+    alike = Detections(true.boxes, scores=[0.9, 0.8], origins=["examples"] * 2)
+    report = nl.report({"p": alike}, {"p": Detections(true.boxes)})
+    assert report.receipt["model"] is None
+    assert "model" not in report.methods.partition(".")[0]
+
+
+def test_a_threshold_chosen_on_the_same_images_is_told():
+    true = boxes((0, 0), (40, 0))
+    found = Detections([*true.boxes, [80, 80, 90, 90]], scores=[0.9, 0.8, 0.3])
+    best = nl.report({"p": found}, {"p": Detections(true.boxes)}).all.best_threshold
+    for threshold, told in ((best, True), (0.1, False), (None, False)):
+        report = nl.report({"p": found}, {"p": Detections(true.boxes)}, threshold=threshold)
+        assert any("flatters" in note for note in report.notes) == told
+        assert ("highest F1 on these very images" in report.methods) == told
+
+
+def test_boxes_that_are_in_no_file_must_be_saved_for_the_command(tmp_path):
+    true = {"p": boxes((0, 0))}
+    nl.report(true, true).save(tmp_path / "report.html")
+    assert "save the boxes as predictions.json and annotations.json" in (tmp_path / "report.html").read_text()
+    nl.write_annotations(tmp_path / "true.json", true)
+    nl.report(tmp_path / "true.json", tmp_path / "true.json").save(tmp_path / "other.html")
+    assert "save the boxes" not in (tmp_path / "other.html").read_text()
+
+
 @pytest.mark.parametrize("wrong", [{"iou": 0}, {"iou": 2}, {"threshold": 3}, {"model": "nothing"}])
 def test_settings_out_of_range_are_told(wrong):
     with pytest.raises(UserError):

@@ -17,6 +17,9 @@ STATES = ("proposed", "accepted", "edited", "added", "rejected")
 HUMAN = "human"
 """The origin of a box that a person has drawn; a model's is ``name@version``."""
 
+EXAMPLES = "examples"
+"""The origin of a box that was proposed as it is like others that a person has drawn."""
+
 
 @dataclass(frozen=True, eq=False)
 class Detections:

@@ -18,7 +18,7 @@ from napari_localize.evaluation.estimates import Estimate
 from napari_localize.evaluation.intervals import average_precision_interval, count_intervals
 from napari_localize.evaluation.matches import Matches, confusion, counts, errors, match_planes
 from napari_localize.evaluation.metrics import IOUS, RECALLS, Boxes, paired, precisions, present_classes
-from napari_localize.evaluation.report import EvaluationReport
+from napari_localize.evaluation.report import TUNED, EvaluationReport, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_localize.core.planes import PlaneSource
+
+SAME = 1e-9
+"""Thresholds that differ by less are the same."""
 
 DISTANCES = (0.25, 0.5, 1.0, 1.5, 2.0)
 """Distances at which average precision of points is taken, as parts of that of a hit."""
@@ -179,6 +182,7 @@ class Evaluation:
         counted = counts(matches, threshold)
         wrong = errors(matches, threshold)
         planes = rows.plane_rows(self.names, counted, wrong, matches)
+        everything = rows.class_row(matches, counted, self.average_precision, None)
         places = {row.name: at for at, row in enumerate(planes)}
         findings = sorted(rows.findings(self.names, matches, wrong), key=lambda each: places[each.name])
         report = EvaluationReport(
@@ -190,7 +194,7 @@ class Evaluation:
                 rows.class_row(matches, counted, self.average_precision, label)
                 for label in range(len(matches.class_names))
             ),
-            all=rows.class_row(matches, counted, self.average_precision, None),
+            all=everything,
             intervals={"AP" if self.points else "AP50": self.interval, **count_intervals(counted.sum(axis=1))},
             recalls=tuple(RECALLS.tolist()),
             precisions={
@@ -204,7 +208,7 @@ class Evaluation:
             sizes=() if self.points else rows.size_rows(matches, threshold),
             findings=tuple(findings),
             hits=rows.hits(self.names, matches, threshold),
-            notes=self.notes,
+            notes=(*self.notes, *_tuned(everything, threshold)),
             pixel_size=self.pixel_size,
             ignore_classes=self.ignore_classes,
             title=title,
@@ -227,6 +231,12 @@ def _precisions_by_distance(matches: Matches, limits: Sequence[float]) -> NDArra
             mine = order[matches.labels[order] == label]
             table[row, :, label] = precision_at_recalls(hits[mine], float(there[label]))
     return table
+
+
+def _tuned(all_classes: Row, threshold: float | None) -> list[str]:
+    if threshold is None or not all_classes.best_f1 > 0 or abs(threshold - all_classes.best_threshold) > SAME:
+        return []
+    return [TUNED]
 
 
 def _notes(matches: Matches) -> list[str]:

@@ -246,7 +246,13 @@ def _planes(report: EvaluationReport) -> str:
 
 
 def _receipt(report: EvaluationReport) -> str:
-    parts = [f"<h3>The same from the command line</h3><pre>{escape(report.command)}</pre>"] if report.command else []
+    parts = []
+    if report.command:
+        parts.append(f"<h3>The same from the command line</h3><pre>{escape(report.command)}</pre>")
+        unsaved = [name for name, one in report.receipt.get("data", {}).items() if not one["stored"]]
+        if unsaved:
+            files = " and ".join(f"{name}.json" for name in unsaved)
+            parts.append(f"<p>First save the boxes as {escape(files)}; they were in no file.</p>")
     if report.receipt:
         rows = [[name, value] for name, value in _flat(report.receipt) if name != "command"]
         parts.append(_table(["", ""], rows, "receipt"))

@@ -10,7 +10,7 @@ from typing import Any
 from napari_localize.core.detections import Detections
 from napari_localize.evaluation.evaluation import Evaluation
 from napari_localize.evaluation.pictures import planes_from
-from napari_localize.evaluation.receipt import command_line, models_of, receipt
+from napari_localize.evaluation.receipt import command_line, notes_on, receipt
 from napari_localize.evaluation.report import EvaluationReport
 
 
@@ -43,11 +43,8 @@ def make_report(
     )
     given = {"predictions": predictions, "annotations": annotations}
     read = [f"{os.fspath(sources[name])}: {note}" for name in sources for note in getattr(given[name], "notes", ())]
-    several = models_of(predictions)
-    if len(several) > 1:
-        read.append(f"The predictions are of several models: {', '.join(several)}.")
     return finish_report(
-        replace(evaluation, notes=(*read, *evaluation.notes)),
+        replace(evaluation, notes=(*read, *notes_on(predictions), *evaluation.notes)),
         predictions,
         annotations,
         threshold=threshold,
@@ -79,7 +76,6 @@ def finish_report(
         "pixel_size_um": evaluation.pixel_size,
         "ignore_classes": evaluation.ignore_classes,
     }
-    # Layers of the window have to be saved first.
     files = [
         os.fspath(sources[name]) if os.path.exists(sources.get(name, "")) else f"{name}.json"
         for name in ("predictions", "annotations")

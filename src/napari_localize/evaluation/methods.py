@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_localize.evaluation.gate import FEWEST_PLANES
+from napari_localize.evaluation.report import TUNED
 
 if TYPE_CHECKING:
     from napari_localize.evaluation.estimates import Estimate
@@ -27,6 +28,8 @@ def methods(report: EvaluationReport) -> str:
     version = (report.receipt.get("versions") or {}).get("napari-localize")
     program = "napari-localize" + (f" {version}" if version else "")
     who = f"Objects detected by the model {model}" if model else "Detected objects"
+    if (report.receipt.get("data") or {}).get("predictions", {}).get("judged_by_person"):
+        who += ", corrected by a person,"
     kind = "points" if report.points else "boxes"
     planes = f"{row.images:,} image{'s' * (row.images != 1)}"
     said = [
@@ -46,6 +49,7 @@ def _rule(report: EvaluationReport) -> str:
     else:
         how = f"its intersection over union with an annotated box{same} was at least {report.limit:g}"
     score = "" if report.threshold is None else f" with a score of at least {report.threshold:.3g}"
+    score += ", the threshold with the highest F1 on these very images," if TUNED in report.notes else ""
     return (
         f"A detection{score} counted as correct when {how}; by falling score, each detection was matched to the closest "
         "annotation that was still free."

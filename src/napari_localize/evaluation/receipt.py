@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_localize.core.detections import HUMAN, Detections
+from napari_localize.core.detections import EXAMPLES, HUMAN, STATES, Detections
 
 _CHUNK = 1 << 20
 
@@ -89,7 +89,26 @@ def models_of(predictions: Mapping[Any, Detections]) -> list[str]:
     for part in predictions.values():
         names, numbers = np.unique(part.origins, return_counts=True)
         origins.update(dict(zip(names.tolist(), numbers.tolist(), strict=True)))
-    return [name for name, _ in origins.most_common() if name not in ("", HUMAN)]
+    return [name for name, _ in origins.most_common() if name not in ("", HUMAN, EXAMPLES)]
+
+
+def judged_by_person(predictions: Mapping[Any, Detections]) -> dict[str, int]:
+    """Return how many predictions a person has accepted, edited or added, by state; empty where none."""
+    states: Counter[str] = Counter()
+    for part in predictions.values():
+        states.update(part.states.tolist())
+    return {state: states[state] for state in STATES if states[state] and state not in ("proposed", "rejected")}
+
+
+def notes_on(predictions: Mapping[Any, Detections]) -> list[str]:
+    """Return what is to be known of predictions that are not those of one model alone."""
+    several, judged, notes = models_of(predictions), judged_by_person(predictions), []
+    if len(several) > 1:
+        notes.append(f"The predictions are of several models: {', '.join(several)}.")
+    if judged:
+        work = ", ".join(f"{number:,} {state}" for state, number in judged.items())
+        notes.append(f"A person has worked on the predictions ({work}): these numbers are not those of a model alone.")
+    return notes
 
 
 def versions(model: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -134,8 +153,10 @@ def _described(planes: Mapping[Any, Detections], source: str | os.PathLike[str] 
     if source is not None and (digest := file_hash(source)):
         said["file_sha256"] = digest
     return said | {
+        "stored": source is not None and os.path.exists(source),
         "planes": len(planes),
         "boxes": sum(len(part) for part in planes.values()),
+        "judged_by_person": judged_by_person(planes),
         "boxes_sha256": fingerprint(planes),
     }
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from napari_localize.core.planes import PlaneSource
 
 BACKGROUND = "background"
+
+TUNED = "The threshold was chosen on these very images, which flatters F1."
+"""Said in `EvaluationReport.notes` where the threshold is the best one."""
 """The last row and column of a confusion matrix."""
 
 

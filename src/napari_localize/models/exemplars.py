@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from torchvision.ops import nms
 
-from napari_localize.core.detections import Detections
+from napari_localize.core.detections import EXAMPLES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.planes import PlaneSource
 from napari_localize.core.tiling import Rectangle
@@ -32,9 +32,6 @@ from napari_localize.models.heatmap.loss import cell_boxes
 from napari_localize.models.heatmap.network import MULTIPLE, STRIDE
 from napari_localize.models.intensity import find_intensity_map
 from napari_localize.models.localizer import Model
-
-ORIGIN = "examples"
-"""Origin of the boxes that are found by example."""
 
 MOST_PIXELS = 2304**2
 """Largest part of a plane that is looked at, in pixels of the network."""
@@ -232,7 +229,7 @@ def find_alike(seen: Look, lessons: Sequence[Lesson]) -> Detections:
     Returns
     -------
     Detections
-        What is alike, also the examples' own places, best first; scores are probabilities; the origin is `ORIGIN`.
+        What is alike, also the examples' own places, best first; scores are probabilities; the origin is `EXAMPLES`.
 
     Raises
     ------
@@ -265,7 +262,7 @@ def find_alike(seen: Look, lessons: Sequence[Lesson]) -> Detections:
         which[keep.numpy()],
         score[keep].numpy(),
         class_names=lessons[0].examples.class_names,
-        origins=np.full(len(keep), ORIGIN),
+        origins=np.full(len(keep), EXAMPLES),
     )
 
 

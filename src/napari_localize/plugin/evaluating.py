@@ -14,7 +14,7 @@ from napari_localize.core.settings import PredictSettings
 from napari_localize.engine.client import Engine
 from napari_localize.evaluation.evaluation import Evaluation
 from napari_localize.evaluation.making import finish_report
-from napari_localize.evaluation.receipt import fingerprint, models_of
+from napari_localize.evaluation.receipt import fingerprint, models_of, notes_on
 from napari_localize.models.identity import identify, identify_only
 from napari_localize.plugin.sides import Side, on_planes_of
 
@@ -180,7 +180,7 @@ class EvaluatingJob:
             ignore_classes=task.ignore_classes,
             on_step=heed,
         )
-        evaluation = replace(evaluation, notes=(*task.truth.planes.notes, *notes, *evaluation.notes))
+        evaluation = replace(evaluation, notes=(*task.truth.planes.notes, *notes, *notes_on(found), *evaluation.notes))
         model = identify(task.model) if task.found is None else identify_only(models_of(found))
         threshold = task.threshold
         if threshold is None:

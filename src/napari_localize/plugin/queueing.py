@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_localize.core.boxes import STATE_CODES, PlaneIndex
-from napari_localize.core.detections import HUMAN, Detections
+from napari_localize.core.detections import EXAMPLES, HUMAN, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.known import KnownArea
 from napari_localize.core.table import APPROVED, BoxTable
@@ -35,7 +35,6 @@ from napari_localize.models.registry import find_model
 from napari_localize.plugin.boxes import BoxLayer
 from napari_localize.plugin.layers import image_planes
 from napari_localize.plugin.pairs import channel_axis_of, image_of
-from napari_localize.plugin.teaching import ORIGIN as EXAMPLES
 from napari_localize.plugin.teaching import plane_key
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_localize.core.detections import Detections
+from napari_localize.core.detections import EXAMPLES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.table import APPROVED
 from napari_localize.plugin.boxes import BoxLayer
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 MODEL = "generalist"
 """The model whose features tell what is alike; it knows objects of many kinds."""
 
-ORIGIN = "examples"
 
 MOST_OTHER_PLANES = 2
 """Beside the plane in view, examples of so many others are used, where it has fewer than `ENOUGH`."""
@@ -116,5 +115,5 @@ def _number_of(image: Image) -> int:
 
 def propose(boxes: BoxLayer, taught: Lesson, found: Detections) -> int:
     """Show what is alike as proposals in the place of older ones; return how many there are."""
-    boxes.set_proposals({taught.plane: found}, ORIGIN)
+    boxes.set_proposals({taught.plane: found}, EXAMPLES)
     return boxes.number_of_guesses(taught.plane)

@@ -9,6 +9,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import QHeaderView, QLabel, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 from superqt import QDoubleSlider
 
+from napari_localize.evaluation.evaluation import SAME
 from napari_localize.evaluation.plots import PLOTS
 from napari_localize.evaluation.report import EvaluationReport
 from napari_localize.evaluation.rows import confused
@@ -22,8 +23,6 @@ BEST_KEY = "Ctrl+Alt+B"
 CONFUSION = "Which class for which"
 MOST_ROWS = 500
 _SETTLE_MS = 60
-_SAME = 1e-9
-_TUNED = "This threshold was chosen on these very images, which flatters F1."
 _ROWS_IN_VIEW = 6
 _COLUMNS = ("image", "wrong", "true", "found")
 
@@ -155,16 +154,14 @@ class ResultBox(QWidget):
             return
         report = self.report = outcome.numbers(self._threshold)
         self._value.setText(f"{self._threshold:.2f}")
-        best = abs(report.all.best_threshold - self._threshold) <= _SAME
-        notes = [*report.notes, *([_TUNED] if best and report.all.predictions else [])]
-        say(self.notes, "<br>".join(escape(note) for note in notes))
+        say(self.notes, "<br>".join(escape(note) for note in report.notes))
         say(self.numbers, headline(report.intervals))
         say(self.classes, class_table(report))
         say(self.errors, error_links(report))
         self.best_button.setText(
             f"Best {report.all.best_threshold:.2f}, F1 {report.all.best_f1:.2f}   {shown_key(BEST_KEY)}"
         )
-        self.best_button.setEnabled(not best)
+        self.best_button.setEnabled(abs(report.all.best_threshold - self._threshold) > SAME)
         self.findings.clear()
         self._fill_images(report)
         self._show_plot()
