@@ -205,6 +205,7 @@ def test_planes_chosen_by_hand_are_told_and_speak_for_none_where_some_were_drawn
     text = for_a_paper(both, "nuclei@1", "1.0", 0)
     assert "8 of these, drawn by lot (seed 0)" in text
     assert "[3] Hall" in text
+    assert "To be considered: 5 planes that were finished without being drawn" in text
     none = Counting(planes_of(rng), says_how_chosen=True).at(0.5)
     assert "nobody knows" in none.sentence
     assert none.classes.loc["all", "count"] == none.classes.loc["all", "found"]

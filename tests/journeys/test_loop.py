@@ -158,3 +158,17 @@ def test_the_whole_loop_on_one_image(person, viewer, truth_of, snapshot, assert_
         viewer.layers.remove(again)
     words = ("cut at the border", "CSV has no place for which planes are finished")
     assert all(any(part in text for part in words) for text in person.messages())
+
+
+def test_docks_opened_one_after_the_other_are_tabs(person, viewer):
+    """Open six docks: the window keeps its size, each dock has its whole height, the newest is in front."""
+    window = person.window
+    size = window.size()
+    heights = []
+    for name in ("Localize", "Review", "Retrain", "Count", "Evaluate", "Models"):
+        dock = person.open_dock(name)
+        person.wait(lambda dock=dock: not dock.visibleRegion().isEmpty(), f"{name} is in front")
+        heights.append(dock.height())
+        person.wait(lambda dock=dock: dock.height() > 0.9 * heights[0], f"{name} has all the height")
+    assert window.size() == size
+    person.picture("loop-tabs")

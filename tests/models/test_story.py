@@ -24,6 +24,7 @@ KEYS = st.sampled_from(
         "recipe",
         "steps",
         "seconds",
+        "stopped",
         "seed",
         "device",
         "versions",

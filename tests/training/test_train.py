@@ -21,6 +21,7 @@ from napari_localize.models.checks import save_checks
 from napari_localize.models.heatmap.network import HeatmapNetwork, NetworkConfig
 from napari_localize.models.localizer import Model, load_model
 from napari_localize.models.registry import checks_path
+from napari_localize.models.story import as_text
 from napari_localize.training import compare, learning, train
 from napari_localize.training import planes as planes_module
 from napari_localize.training.crops import CropRecipe
@@ -174,9 +175,9 @@ def test_models_are_compared_where_something_is_known(base):
     seen = []
     real = compare.measure
 
-    def measure(found, true, threshold):
+    def measure(found, true, *others):
         seen.append((found, true))
-        return real(found, true, threshold)
+        return real(found, true, *others)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare, "measure", measure)
@@ -330,6 +331,8 @@ def test_stopped_after_the_first_step_the_result_is_kept():
     result = train_model(planes, boxes, settings, on_event=listen, should_stop=lambda: len(steps) >= 1)
     assert steps == [1]
     assert result.cancelled
+    assert result.model.card.training["stopped"]
+    assert "stopped by hand" in as_text(result.model.card)
     assert len(result.comparison["planes"]) == train.PLANES_AFTER_CANCEL < 6
 
 
@@ -342,6 +345,7 @@ def test_stopped_during_the_comparison():
 
     result = train_model(planes, boxes, TrainSettings(**ONE_EPOCH), on_event=told.append, should_stop=should_stop)
     assert not result.cancelled
+    assert not result.model.card.training["stopped"]
     assert len(result.comparison["planes"]) == train.PLANES_AFTER_CANCEL
 
 

@@ -53,6 +53,8 @@ def for_a_paper(report: CountReport, model: str, version: str, seed: int | None)
     for name, row in report.classes.drop(index="all").iterrows():
         if len(report.classes) > 2:
             parts.append(f"{name}: {row['count']:,.0f} ({row['low']:,.0f} to {row['high']:,.0f}).")
+    if report.notes:
+        parts.append(f"To be considered: {' '.join(note[:1].upper() + note[1:] for note in report.notes)}")
     return " ".join(parts) + "".join(f"\n[{number}] {text}" for number, text in enumerate(REFERENCES, start=1))
 
 

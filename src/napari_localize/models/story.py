@@ -158,6 +158,8 @@ def _recipe(card: ModelCard) -> list[tuple[str, str]]:
     recipe = training.get("recipe")
     text = recipe.get("text") if isinstance(recipe, Mapping) else recipe
     spent = [f"{_plain(training[name])} {name}" for name in ("steps", "seconds") if _plain(training.get(name))]
+    if training.get("stopped") is True:
+        spent.append("stopped by hand before its time")
     versions = training.get("versions")
     if isinstance(versions, Mapping):
         programs = ", ".join(f"{name} {version}" for name, version in list(versions.items())[:8])

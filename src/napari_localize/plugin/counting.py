@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from napari_localize.project import Project, ProjectImage
 
+UNSAVED = "boxes.json"
+"""Stands in a command for the boxes of a layer that are in no project."""
+
 _LOT = "lot"
 """Entry of a layer's metadata."""
 
@@ -106,7 +109,7 @@ class CountedLayer:
     def command(self) -> str:
         image, project = self._image, keeper_of(self._viewer).project
         if image is None or image.project is not project:
-            return '"boxes.json"'
+            return f'"{UNSAVED}"'
         return f'"{project.path}" --image "{image.name}"'
 
 

@@ -133,6 +133,7 @@ def describe(
     steps: int,
     seconds: float,
     device: str,
+    stopped: bool,
 ) -> None:
     """Write the history of a training into the card of its model.
 
@@ -158,6 +159,8 @@ def describe(
         How many batches this model has learnt from; those of a cross-validation's other models do not count.
     seconds, device : float, str
         How long it took, and where.
+    stopped : bool
+        Whether a person has ended the training before its time.
     """
     boxes: Counter[str] = Counter()
     for found in counted:
@@ -174,6 +177,7 @@ def describe(
         **split.describe([name[:_LONGEST_NAME] for name in names], MOST_HELD_BACK),
         "recipe": plain(recipe),
         "seconds": round(seconds, 1),
+        "stopped": stopped,
         "asked for": {"seconds": settings.seconds, "epochs": settings.epochs},
         "epochs": settings.epochs,
         "steps": steps,

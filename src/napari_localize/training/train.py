@@ -213,6 +213,7 @@ class _Training:
             steps=learning.steps,
             seconds=time.monotonic() - self.began,
             device=model.device_text,
+            stopped=learnt.cancelled,
         )
         checks = make_checks(planes, boxes, known, self.names, fingerprints, split)
         return TrainResult(model, comparison, learnt.cancelled, checks, learning.recipe_text, learning.steps)

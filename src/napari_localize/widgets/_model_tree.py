@@ -127,7 +127,9 @@ class ModelTree(QTreeWidget):
         numbers = ["" if (value := measure_of(card, name)) is None else f"{value:.2f}" for name in ("AP50", "F1")]
         known = f"{classes} {card.created[:10]} {card.description[:2000]} {'bundled' if entry.bundled else 'yours'}"
         item = self._row((entry.reference, *numbers, card.created[:10], classes), entry.reference, known)
-        item.setToolTip(0, "\n".join(filter(None, (entry.reference, card.description[:300], f"Classes: {classes}"))))
+        stopped = "Its training was stopped by hand before its time." if card.training.get("stopped") is True else ""
+        told = (entry.reference, card.description[:300], f"Classes: {classes}", stopped)
+        item.setToolTip(0, "\n".join(filter(None, told)))
         item.setToolTip(4, classes)
         for column in (1, 2):
             item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

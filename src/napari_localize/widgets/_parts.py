@@ -7,14 +7,16 @@ from time import perf_counter
 from typing import Any
 
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QComboBox,
+    QDockWidget,
     QFrame,
     QHBoxLayout,
     QLabel,
     QLayout,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -28,6 +30,9 @@ from qtpy.QtWidgets import (
 from napari_localize.plugin.recovery import tell_of_boxes_left_behind
 
 CANCEL_KEY = "Ctrl+Shift+X"
+_OURS = "napari-localize"
+"""Property of the window's docks that hold one of this plugin's."""
+
 SPACING = 6
 
 
@@ -43,6 +48,10 @@ class Dock(QScrollArea):
         # Plugins may get the viewer inside a proxy, through which no layer is ever identical to itself.
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._connected = False
+        # The window lays a new dock out before it can be moved.
+        self._joining = QTimer(self)
+        self._joining.setSingleShot(True)
+        self._joining.timeout.connect(self._join_others)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -78,7 +87,33 @@ class Dock(QScrollArea):
                 self.close_down()
             else:
                 self.open()
+        elif event.type() == QEvent.Type.Show:
+            self._joining.start()
         return bool(super().event(event))
+
+    def _join_others(self) -> None:
+        """Become a tab beside other docks of ours; below each other they are strips too low to work in."""
+        dock = _dock_of(self)
+        if dock is None or dock.property(_OURS):
+            return
+        dock.setProperty(_OURS, True)
+        window = dock.parent()
+        if not isinstance(window, QMainWindow) or dock.isFloating():
+            return
+        area = window.dockWidgetArea(dock)
+        for other in window.findChildren(QDockWidget):
+            beside = other is not dock and other.property(_OURS) and not (other.isFloating() or other.isHidden())
+            if beside and window.dockWidgetArea(other) == area:
+                window.tabifyDockWidget(other, dock)
+                dock.raise_()
+                return
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    above = widget.parent()
+    while above is not None and not isinstance(above, QDockWidget):
+        above = above.parent()
+    return above
 
 
 class Section(QWidget):

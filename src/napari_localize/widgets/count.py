@@ -20,6 +20,7 @@ from napari_localize.evaluation.counts import Counting, CountReport
 from napari_localize.evaluation.paper import for_a_paper
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.counting import (
+    UNSAVED,
     Counted,
     CountedLayer,
     CountedProject,
@@ -401,9 +402,10 @@ class CountWidget(Dock):
         """Copy the command line that counts the same."""
         if self.counted is None or self.report is None:
             return
-        self._copy(
-            f"napari-localize count {self.counted.command} --threshold {self.result.threshold:.2f}", "The command"
-        )
+        source = self.counted.command
+        self._copy(f"napari-localize count {source} --threshold {self.result.threshold:.2f}", "The command")
+        if source == f'"{UNSAVED}"':
+            show_info(f"Save the boxes as {UNSAVED} before you use the command (File, Save Selected Layers).")
 
     def _copy(self, text: str, what: str) -> None:
         clipboard = QGuiApplication.clipboard()
