@@ -84,3 +84,18 @@ def test_a_model_is_judged_and_its_mistakes_are_seen(person, viewer, truth_of, t
     assert re.search(r"nuclei@1", text)
     assert text.count("data:image/jpeg") == 1
     assert person.messages() == []
+
+
+def test_what_went_wrong_stays_in_the_dock_until_it_is_clicked(person, viewer):
+    """Evaluate with nothing finished: the whole sentence stands above the dock's parts, and covers none of them."""
+    viewer.add_image(np.zeros((64, 64), np.uint8), name="empty")
+    dock = person.open_dock("Evaluate")
+    room = dock.viewport().height()
+    person.press(dock.evaluate_button)
+    person.wait(dock.told.isVisible, "the dock says what is wrong")
+    assert dock.told.text() == person.messages()[-1]
+    person.wait(lambda: dock.viewport().height() == room - dock.told.height(), "there is room for it")
+    assert dock.told.height() >= dock.told.heightForWidth(dock.width()) > 0
+    person.picture("evaluate-told")
+    person.bot.mouseClick(dock.told, Qt.MouseButton.LeftButton)
+    person.wait(lambda: dock.viewport().height() == room, "it is put away")

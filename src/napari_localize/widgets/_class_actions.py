@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QInputDialog
 
 from napari_localize.core.errors import UserError
-from napari_localize.widgets._parts import warn
+from napari_localize.widgets._dock import warn
 
 if TYPE_CHECKING:
     from napari_localize.plugin.boxes import BoxLayer
@@ -49,7 +49,7 @@ class ClassActions:
         try:
             action(*values)
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
         self._refresh()
 
     def _choose_class(self, name: str) -> None:

@@ -13,10 +13,11 @@ from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_localize.plugin.material import AddedData, read_added
 from napari_localize.widgets import _project_files as ask
+from napari_localize.widgets._dock import warn
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._mapping import ClassMapDialog
 from napari_localize.widgets._memory import remember_for, remembered_for
-from napari_localize.widgets._parts import SPACING, Section, button, hint, number, row, say, warn
+from napari_localize.widgets._parts import SPACING, Section, button, hint, number, row, say
 from napari_localize.widgets._project_actions import Task
 
 FILE_KEY, PROJECT_KEY, CLASSES_KEY = "Alt+Shift+A", "Alt+Shift+P", "Alt+Shift+O"
@@ -117,10 +118,10 @@ class DataBox(Section):
         """Read an annotation file or a project on another thread, and add it."""
         self.set_open(True)
         if self.busy:
-            warn(f"{self._path.name} is still being read; add {path.name} afterwards.")
+            warn(f"{self._path.name} is still being read; add {path.name} afterwards.", self)
             return
         if any(each.path == path for each in self.added):
-            warn(f"{path.name} has been added already.")
+            warn(f"{path.name} has been added already.", self)
             return
         self._path = path
         say(self._status, f"Reading {escape(path.name)} ...")
@@ -143,7 +144,7 @@ class DataBox(Section):
 
     def _on_failed(self, text: str) -> None:
         say(self._status, "")
-        warn(text)
+        warn(text, self)
 
     def _on_cancelled(self) -> None:
         say(self._status, f"{escape(self._path.name)} was not added.")
@@ -173,7 +174,7 @@ class DataBox(Section):
     def ask_classes(self) -> None:
         """Ask which class is learnt as which."""
         if not self._counts:
-            warn("There are no classes yet; finish a plane in Review, or add data.")
+            warn("There are no classes yet; finish a plane in Review, or add data.", self)
             return
         known = {old: new for old, new in self.class_map.items() if old in self._counts}
         dialog = ClassMapDialog(self._counts, self._wanted, known, self._window)

@@ -10,8 +10,9 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QWidget
 
 from napari_localize.core.errors import UserError
+from napari_localize.widgets._dock import warn
 from napari_localize.widgets._memory import remember, remembered
-from napari_localize.widgets._parts import number, warn
+from napari_localize.widgets._parts import number
 
 if TYPE_CHECKING:
     from napari_localize.models.registry import DamagedModel, ModelEntry
@@ -47,7 +48,7 @@ class ModelActions(QObject):
         try:
             new = rename_model(entry.reference, name.strip())
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         self.done.emit(f"{entry.reference} is {new.reference} now.", new.reference)
 
@@ -63,7 +64,7 @@ class ModelActions(QObject):
         try:
             describe_model(entry.reference, " ".join(text.split()))
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         self.done.emit(f"The description of {entry.reference} is changed.", entry.reference)
 
@@ -78,7 +79,7 @@ class ModelActions(QObject):
         try:
             entry = import_model(name)
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         self.done.emit(f"{Path(name).name} is {entry.reference} now.", entry.reference)
 
@@ -96,7 +97,7 @@ class ModelActions(QObject):
             # The window has asked about a file of exactly that name.
             export_model(str(entry.path), path, overwrite=path == name)
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         self.done.emit(f"{entry.reference} was copied to {path}, without its check planes.", entry.reference)
 
@@ -124,6 +125,6 @@ class ModelActions(QObject):
         try:
             remove_model(model.reference)
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         self.done.emit(f"{model.reference} was removed.", "")

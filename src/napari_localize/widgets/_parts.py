@@ -6,20 +6,16 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
 
-from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QComboBox,
-    QDockWidget,
     QFrame,
     QHBoxLayout,
     QLabel,
     QLayout,
-    QMainWindow,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QShortcut,
     QSizePolicy,
     QToolButton,
@@ -27,93 +23,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_localize.plugin.recovery import tell_of_boxes_left_behind
-
 CANCEL_KEY = "Ctrl+Shift+X"
-_OURS = "napari-localize"
-"""Property of the window's docks that hold one of this plugin's."""
-
 SPACING = 6
-
-
-class Dock(QScrollArea):
-    """A dock's scrollable body that knows when napari has put it away.
-
-    napari closes a dock by taking its content out of it, and does not tell; a subclass implements
-    `connect_viewer` and `disconnect_viewer`, which are called when it comes and goes.
-    """
-
-    def __init__(self, napari_viewer: Any) -> None:
-        super().__init__()
-        # Plugins may get the viewer inside a proxy, through which no layer is ever identical to itself.
-        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self._connected = False
-        # The window lays a new dock out before it can be moved.
-        self._joining = QTimer(self)
-        self._joining.setSingleShot(True)
-        self._joining.timeout.connect(self._join_others)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        body = QWidget()
-        self.column = QVBoxLayout(body)
-        self.column.setContentsMargins(SPACING, SPACING, SPACING, SPACING)
-        self.column.setSpacing(SPACING)
-        self.setWidget(body)
-        self.setMinimumWidth(260)
-
-    def connect_viewer(self) -> None:
-        """Begin to follow the viewer."""
-
-    def disconnect_viewer(self) -> None:
-        """Let go of the viewer and stop whatever is running."""
-
-    def open(self) -> None:
-        """Follow the viewer, if that has not begun."""
-        if not self._connected:
-            self._connected = True
-            self.connect_viewer()
-            tell_of_boxes_left_behind()
-
-    def close_down(self) -> None:
-        """Let go of the viewer, if that has not been done."""
-        if self._connected:
-            self._connected = False
-            self.disconnect_viewer()
-
-    def event(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parent() is None:
-                self.close_down()
-            else:
-                self.open()
-        elif event.type() == QEvent.Type.Show:
-            self._joining.start()
-        return bool(super().event(event))
-
-    def _join_others(self) -> None:
-        """Become a tab beside other docks of ours; below each other they are strips too low to work in."""
-        dock = _dock_of(self)
-        if dock is None or dock.property(_OURS):
-            return
-        dock.setProperty(_OURS, True)
-        window = dock.parent()
-        if not isinstance(window, QMainWindow) or dock.isFloating():
-            return
-        area = window.dockWidgetArea(dock)
-        for other in window.findChildren(QDockWidget):
-            beside = other is not dock and other.property(_OURS) and not (other.isFloating() or other.isHidden())
-            if beside and window.dockWidgetArea(other) == area:
-                window.tabifyDockWidget(other, dock)
-                dock.raise_()
-                return
-
-
-def _dock_of(widget: QWidget) -> QDockWidget | None:
-    above = widget.parent()
-    while above is not None and not isinstance(above, QDockWidget):
-        above = above.parent()
-    return above
 
 
 class Section(QWidget):
@@ -312,16 +223,6 @@ class CancelButton(QPushButton):
             self._shortcut = QShortcut(QKeySequence(CANCEL_KEY), top)
             for pressed in (self._shortcut.activated, self._shortcut.activatedAmbiguously):
                 pressed.connect(self.click)
-
-
-def warn(text: str) -> None:
-    """Tell the user what to do otherwise."""
-    show_warning(text)
-
-
-def fail(text: str) -> None:
-    """Tell the user that something went wrong."""
-    show_error(text)
 
 
 def shown_key(key: str) -> str:

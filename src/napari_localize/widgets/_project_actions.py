@@ -17,8 +17,9 @@ from napari_localize.plugin.recovery import left_behind
 from napari_localize.project import Project, ProjectImage, open_project
 from napari_localize.project.folder import SUFFIX
 from napari_localize.widgets import _project_files as ask
+from napari_localize.widgets._dock import warn
 from napari_localize.widgets._jobs import JobRunner, OnEvent
-from napari_localize.widgets._parts import number, warn
+from napari_localize.widgets._parts import number
 from napari_localize.widgets._project_recover import RecoverDialog
 
 Progress = Callable[[int, int], None]
@@ -122,7 +123,7 @@ class ProjectActions(QObject):
     def save_as(self) -> None:
         """Give the project, or the boxes without one, a name."""
         if self.project is None:
-            warn("There are no boxes to save yet: run a model, draw some, or make a new project.")
+            warn("There are no boxes to save yet: run a model, draw some, or make a new project.", self)
             return
         path = ask.ask_new_project(self._window, "Save project as")
         if path is not None:
@@ -264,7 +265,7 @@ class ProjectActions(QObject):
         """Ask for a file and write all boxes to it."""
         project = self.project
         if project is None:
-            warn("There are no boxes to export yet.")
+            warn("There are no boxes to export yet.", self)
             return
         chosen = ask.ask_export(self._window)
         if chosen is not None:
@@ -286,12 +287,12 @@ class ProjectActions(QObject):
 
     def _writable(self, project: Project) -> bool:
         if project.read_only_reason is not None:
-            warn(f"{project.read_only_reason} Save it under another name to change it.")
+            warn(f"{project.read_only_reason} Save it under another name to change it.", self)
         return project.read_only_reason is None
 
     def _start(self, work: Callable[[Progress], Any], then: Callable[[Any], str], *, can_stop: bool = False) -> None:
         if self._jobs.busy:
-            warn("Something else is going on in this project: wait, or press Cancel.")
+            warn("Something else is going on in this project: wait, or press Cancel.", self)
             return
         self._then, self.can_stop = then, can_stop
         self._jobs.start(lambda on_event: Task(work, on_event))
@@ -308,7 +309,7 @@ class ProjectActions(QObject):
     def _on_failed(self, sentence: str) -> None:
         self.changed.emit()
         self.said.emit(sentence)
-        warn(sentence)
+        warn(sentence, self)
 
     def _on_cancelled(self) -> None:
         self.changed.emit()

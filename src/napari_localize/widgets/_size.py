@@ -10,8 +10,9 @@ from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QVBoxLayout, QWidget
 
 from napari_localize.core.errors import UserError
 from napari_localize.plugin.regions import shape_diameter
+from napari_localize.widgets._dock import warn
 from napari_localize.widgets._memory import remember, remembered, remembered_number
-from napari_localize.widgets._parts import button, combo, hint, row, say, titled, warn
+from napari_localize.widgets._parts import button, combo, hint, row, say, titled
 
 FROM_BOX_KEY = "Ctrl+Shift+B"
 
@@ -63,12 +64,12 @@ class SizePicker(QWidget):
         """Choose the size of the shapes that are selected in a layer."""
         rows = sorted(shapes.selected_data) if isinstance(shapes, Shapes) else []
         if not rows or image is None:
-            warn("Select a box around one object first: in a Shapes layer, press S and click on it.")
+            warn("Select a box around one object first: in a Shapes layer, press S and click on it.", self)
             return
         try:
             self.set_diameter(shape_diameter(shapes, rows, image))
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
 
     def say_found(self, text: str) -> None:
         """Show what the model found."""

@@ -35,11 +35,11 @@ from napari_localize.widgets._boxes_picker import BoxesPicker
 from napari_localize.widgets._count_planes import PlaneTable
 from napari_localize.widgets._count_result import CountResult
 from napari_localize.widgets._count_sample import SampleBar
+from napari_localize.widgets._dock import Dock, warn
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import remember, remembered
 from napari_localize.widgets._parts import (
     CancelButton,
-    Dock,
     ProgressRow,
     Section,
     button,
@@ -49,7 +49,6 @@ from napari_localize.widgets._parts import (
     row,
     say,
     titled,
-    warn,
 )
 from napari_localize.widgets._project_actions import Task
 
@@ -329,7 +328,7 @@ class CountWidget(Dock):
         try:
             lot = draw_by_lot(self.counted, self._planes, number)
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         self.recount()
         self._go(next_drawn(lot, self._planes))
@@ -341,7 +340,7 @@ class CountWidget(Dock):
         self.recount()
         place = next_drawn(self._lot, self._planes)
         if place is None:
-            warn("All planes that were drawn are finished; draw more of them, or read the count.")
+            warn("All planes that were drawn are finished; draw more of them, or read the count.", self)
         self._go(place)
 
     def _show_plane(self, place: Place) -> None:
@@ -353,7 +352,7 @@ class CountWidget(Dock):
         try:
             self.counted.show(place)
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
 
     # What is taken along
 
@@ -385,7 +384,7 @@ class CountWidget(Dock):
                 with atomic_path(path, overwrite=bool(taken)) as temporary:
                     table.to_csv(temporary)
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         show_info(f"{planes.name} and {classes.name} written to {planes.parent}.")
 

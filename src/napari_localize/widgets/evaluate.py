@@ -13,21 +13,12 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMessageBox
 from napari_localize.core.errors import UserError
 from napari_localize.engine.client import shared_engine
 from napari_localize.plugin.evaluating import EvaluatingJob, Outcome, SavingJob
+from napari_localize.widgets._dock import Dock, fail, warn
 from napari_localize.widgets._evaluate_result import ResultBox
 from napari_localize.widgets._evaluate_sides import SidesPicker
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import preference, remember, remembered
-from napari_localize.widgets._parts import (
-    CancelButton,
-    Dock,
-    ProgressRow,
-    button,
-    fail,
-    hint,
-    say,
-    shown_key,
-    warn,
-)
+from napari_localize.widgets._parts import CancelButton, ProgressRow, button, hint, say, shown_key
 from napari_localize.widgets._watch import AllBoxes
 
 EVALUATE_KEY, SAVE_KEY, COPY_KEY = "Ctrl+Alt+E", "Ctrl+Alt+R", "Ctrl+Alt+M"
@@ -165,7 +156,7 @@ class EvaluateWidget(Dock):
         try:
             task = self.sides.task()
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         # A layer that was chosen is one of boxes from now on.
         self._all_boxes.follow()
@@ -231,7 +222,7 @@ class EvaluateWidget(Dock):
 
     def _on_failed(self, text: str) -> None:
         say(self.status, escape(text))
-        fail(text)
+        fail(text, self)
         self._end()
 
     def _on_cancelled(self) -> None:

@@ -19,6 +19,7 @@ from napari_localize.plugin.crops import Crops, channels_shown, images_shown
 from napari_localize.plugin.describing import Described, Question
 from napari_localize.plugin.keeping import keeper_of
 from napari_localize.widgets._boxes_picker import BoxesPicker
+from napari_localize.widgets._dock import Dock
 from napari_localize.widgets._gallery_actions import GalleryActions
 from napari_localize.widgets._gallery_filter import ALIKE, STRANGE, GalleryFilter, quiet
 from napari_localize.widgets._gallery_likeness import GalleryLikeness
@@ -26,7 +27,7 @@ from napari_localize.widgets._gallery_model import GalleryModel
 from napari_localize.widgets._gallery_selection import GallerySelection
 from napari_localize.widgets._gallery_view import GalleryView
 from napari_localize.widgets._jobs import JobRunner
-from napari_localize.widgets._parts import CancelButton, Dock, ProgressRow, button, hint, number, row, say
+from napari_localize.widgets._parts import CancelButton, ProgressRow, button, hint, number, row, say
 from napari_localize.widgets._view import plane_counts, plane_in_view
 
 NO_BOXES = (

@@ -22,6 +22,7 @@ from napari_localize.plugin.pairs import boxes_of, pair
 from napari_localize.plugin.regions import Region
 from napari_localize.plugin.window import windows_of
 from napari_localize.widgets._channels import ChannelPicker
+from napari_localize.widgets._dock import Dock, fail, warn
 from napari_localize.widgets._filter import FilterBox
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._layers import ImagePicker
@@ -29,18 +30,15 @@ from napari_localize.widgets._memory import preference
 from napari_localize.widgets._models import ModelPicker, model_news
 from napari_localize.widgets._parts import (
     CancelButton,
-    Dock,
     ProgressRow,
     Section,
     button,
     combo,
-    fail,
     hint,
     row,
     say,
     shown_key,
     titled,
-    warn,
 )
 from napari_localize.widgets._preview import Preview
 from napari_localize.widgets._scope import ScopePicker
@@ -247,7 +245,7 @@ class LocalizeWidget(Dock):
                 batch_size=self.batch.value() or None,
             )
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         if self.model.name != self._last_model:
             self._last_model = self.model.name
@@ -370,7 +368,7 @@ class LocalizeWidget(Dock):
         self._put_waiting()
         self._end_run()
         say(self.status, escape(text))
-        fail(text)
+        fail(text, self)
 
     def _on_cancelled(self) -> None:
         run = self._run
@@ -395,7 +393,7 @@ class LocalizeWidget(Dock):
             say(self._device_text, "The engine is not running; nothing is held.")
             return
         if self.busy or engine.busy:
-            warn("The engine is at work; cancel the run in Localize or the training in Retrain first.")
+            warn("The engine is at work; cancel the run in Localize or the training in Retrain first.", self)
             return
         # Waiting for the child to end may take seconds.
         threading.Thread(target=engine.release, daemon=True).start()

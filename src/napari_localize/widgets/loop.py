@@ -7,8 +7,8 @@ from typing import Any
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QTabWidget
 
+from napari_localize.widgets._dock import Dock
 from napari_localize.widgets._models import model_news
-from napari_localize.widgets._parts import Dock
 from napari_localize.widgets.localize import LocalizeWidget
 from napari_localize.widgets.retrain import RetrainWidget
 from napari_localize.widgets.review import ReviewWidget

@@ -15,9 +15,10 @@ from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.measured import measured_of, put_measured
 from napari_localize.plugin.measuring import Measured, MeasuringJob, measuring_task
 from napari_localize.widgets._boxes_picker import BoxesPicker
+from napari_localize.widgets._dock import Dock, fail, warn
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import remember, remembered
-from napari_localize.widgets._parts import CancelButton, Dock, ProgressRow, button, fail, hint, row, say, titled, warn
+from napari_localize.widgets._parts import CancelButton, ProgressRow, button, hint, row, say, titled
 
 MEASURE_KEY, SAVE_KEY = "Ctrl+Shift+Y", "Ctrl+Alt+Y"
 
@@ -115,7 +116,7 @@ class MeasureWidget(Dock):
         try:
             task = measuring_task(layer, self._viewer.layers, self.pixel_size.value() or None)
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         self._layer = layer
         say(self.status, f"Measuring {task.boxes:,} boxes ...")
@@ -159,7 +160,7 @@ class MeasureWidget(Dock):
     def _on_failed(self, text: str) -> None:
         self._layer = None
         say(self.status, escape(text))
-        fail(text)
+        fail(text, self)
         self._end()
 
     def _on_cancelled(self) -> None:

@@ -10,13 +10,14 @@ from qtpy.QtCore import QEvent, QFileSystemWatcher, Qt, QTimer
 from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import QAction, QDockWidget, QLabel, QLineEdit, QMenu, QShortcut, QToolButton, QWidget
 
+from napari_localize.widgets._dock import Dock
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import remember
 from napari_localize.widgets._model_actions import ModelActions
 from napari_localize.widgets._model_card import CardView
 from napari_localize.widgets._model_tree import ModelTree
 from napari_localize.widgets._models import chosen_name, model_news
-from napari_localize.widgets._parts import Dock, button, hint, row, say, shown_key
+from napari_localize.widgets._parts import button, hint, row, say, shown_key
 from napari_localize.widgets._project_actions import Task
 
 if TYPE_CHECKING:

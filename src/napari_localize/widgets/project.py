@@ -17,9 +17,10 @@ from napari_localize.plugin.recovery import left_behind
 from napari_localize.plugin.standing import image_now, planes_now
 from napari_localize.plugin.window import windows_of
 from napari_localize.project import ProjectImage, ProjectPlane
+from napari_localize.widgets._dock import Dock
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import remember, remembered
-from napari_localize.widgets._parts import CancelButton, Dock, ProgressRow, button, combo, hint, row, say, shown_key
+from napari_localize.widgets._parts import CancelButton, ProgressRow, button, combo, hint, row, say, shown_key
 from napari_localize.widgets._project_actions import ProjectActions, Task
 from napari_localize.widgets._project_header import RELINK_KEY, ProjectHeader
 from napari_localize.widgets._project_model import FILTERS, Entry, ProjectModel, image_of

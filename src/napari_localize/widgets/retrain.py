@@ -21,23 +21,11 @@ from napari_localize.training.pairs import Pairs
 from napari_localize.widgets._comparison import ComparisonBox
 from napari_localize.widgets._curve import TrainingCurve
 from napari_localize.widgets._data import DataBox
+from napari_localize.widgets._dock import Dock, fail, warn
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import preference, remember, remembered, remembered_number
 from napari_localize.widgets._models import ModelPicker, model_news
-from napari_localize.widgets._parts import (
-    CancelButton,
-    Dock,
-    ProgressRow,
-    button,
-    combo,
-    duration,
-    fail,
-    hint,
-    row,
-    say,
-    titled,
-    warn,
-)
+from napari_localize.widgets._parts import CancelButton, ProgressRow, button, combo, duration, hint, row, say, titled
 from napari_localize.widgets._recipe import RecipeSection
 from napari_localize.widgets._split import HeldBackBox
 from napari_localize.widgets._watch import AllBoxes
@@ -223,7 +211,7 @@ class RetrainWidget(Dock):
         if self._jobs.busy:
             return
         if self._viewer in _candidates:
-            warn("Keep or discard the model that was trained last, then train again.")
+            warn("Keep or discard the model that was trained last, then train again.", self)
             return
         try:
             planes, _ = self._chosen()
@@ -243,7 +231,7 @@ class RetrainWidget(Dock):
                 **amount,
             )
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         self._base, self._elapsed, self._warnings = self.base.name, 0.0, []
         self.train_button.setEnabled(False)
@@ -309,7 +297,7 @@ class RetrainWidget(Dock):
     def _on_failed(self, text: str) -> None:
         self._end_run()
         say(self.status, escape(text))
-        fail(text)
+        fail(text, self)
 
     def _on_cancelled(self) -> None:
         self._end_run()
@@ -337,13 +325,13 @@ class RetrainWidget(Dock):
         if candidate is None:
             return
         if not name:
-            warn("The new model needs a name; type one beside 'Keep as'.")
+            warn("The new model needs a name; type one beside 'Keep as'.", self)
             return
         try:
             keeps = bool(preference("models", "keep_checks", True))
             entry = keep_model(candidate.path, name, with_checks=keeps)
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         del _candidates[self._viewer]
         self.comparison.put_away()

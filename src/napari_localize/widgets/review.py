@@ -26,10 +26,11 @@ from napari_localize.widgets._area_actions import AreaActions
 from napari_localize.widgets._areas import AreaBar
 from napari_localize.widgets._boxes_picker import BoxesPicker
 from napari_localize.widgets._classes import ClassTable
+from napari_localize.widgets._dock import Dock, warn
 from napari_localize.widgets._judge import JudgeBar, StateBar, no_guesses
 from napari_localize.widgets._keys import LayerKeys
 from napari_localize.widgets._many import ABOVE, BELOW, IN_VIEW, ON_PLANE, ManyBar
-from napari_localize.widgets._parts import Dock, button, hint, line, row, say, shown_key, warn
+from napari_localize.widgets._parts import button, hint, line, row, say, shown_key
 from napari_localize.widgets._planes import PlaneBar, neighbour, number_of
 from napari_localize.widgets._queue import QueueBar
 from napari_localize.widgets._queue_actions import QueueActions
@@ -322,12 +323,12 @@ class ReviewWidget(AreaActions, QueueActions, Dock):
     def _new_layer(self, point_size: float | None) -> None:
         image = self._image()
         if image is None:
-            warn("There is no image to draw on: open one first.")
+            warn("There is no image to draw on: open one first.", self)
             return
         try:
             layer = new_box_layer(image, point_size=point_size)
         except UserError as error:
-            warn(str(error))
+            warn(str(error), self)
             return
         pair(layer, image)
         self._viewer.add_layer(layer)
