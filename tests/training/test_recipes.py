@@ -121,3 +121,11 @@ def test_crops_can_be_chosen_too():
     weak, strong = (choose([plane()], augmentation=one).recipe.crops for one in ("weak", "strong"))
     assert weak.diameters[1] - weak.diameters[0] < strong.diameters[1] - strong.diameters[0]
     assert weak.noise < strong.noise <= 1
+
+
+def test_what_was_chosen_automatically_can_be_chosen_and_gives_the_same():
+    for planes in ([plane(diameter=30.0)], [plane(), plane(value=200, object_value=20)] * 4):
+        automatic = choose(planes)
+        assert None not in vars(automatic.parts).values()
+        again = choose(planes, **automatic.parts.as_dict())
+        assert (again.recipe, again.object_diameter) == (automatic.recipe, automatic.object_diameter)

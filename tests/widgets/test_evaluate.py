@@ -241,6 +241,20 @@ def test_classes_can_be_ignored(evaluation, layers, finish):
     assert "wrong class" not in evaluation.result.errors.text()
 
 
+def test_where_no_class_is_common_one_click_ignores_them(evaluation, layers, finish):
+    found, truth = layers
+    box_layer(truth).rename_class("small", "minor")
+    box_layer(truth).rename_class("large", "major")
+    compare(evaluation, finish, found, truth)
+    assert evaluation.result.report.all.f1 == 0
+    assert "No class is common" in evaluation.status.text()
+    evaluation.status.linkActivated.emit("classes")
+    finish(evaluation)
+    assert evaluation.sides.ignore_classes.isChecked()
+    assert evaluation.result.report.all.f1 > 0
+    assert "No class is common" not in evaluation.status.text()
+
+
 def test_a_layer_is_not_compared_with_itself(evaluation, layers, messages):
     evaluation.sides.choose(layers[0], layers[0])
     evaluation.evaluate()

@@ -70,5 +70,13 @@ def test_the_dock_hands_the_choices_on_and_says_what_was_chosen(dock, squares, v
     finish(widget)
     assert given["settings"].choices == RecipeChoices(norm="frozen")
     assert sorted(given["annotations"][0].states.tolist()) == ["accepted", "rejected"]
-    widget._on_news({"event": "message", "text": "Recipe for 1 box: <all> layers.", "recipe": True})
-    assert "Recipe for 1 box: &lt;all&gt;" in widget.recipe.told.text()
+    # What was chosen automatically stands in the rows; what a person chose is not called automatic.
+    parts = {"object_diameter": 35.6, "average": True, "norm": "frozen", "most_steps": 700, "crop_side": 96}
+    widget._on_news({"event": "message", "text": "Recipe: <all> layers.", "recipe": parts})
+    assert "Recipe: &lt;all&gt;" in widget.recipe.told.text()
+    said = {field: choice.itemText(0) for field, choice in widget.recipe.parts.items()}
+    assert said["object_diameter"] == "automatic: 36 px"
+    assert said["average"] == "automatic: yes"
+    assert said["most_steps"] == "automatic: 700"
+    assert said["norm"] == said["patience"] == "automatic"
+    assert widget.recipe.choices == RecipeChoices(norm="frozen")

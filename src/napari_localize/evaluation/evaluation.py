@@ -142,6 +142,11 @@ class Evaluation:
         )
 
     @property
+    def classes_apart(self) -> bool:
+        """Whether no class is common to both sides, so that nothing can be a hit."""
+        return _strangers(self.matches) is not None
+
+    @property
     def points(self) -> bool:
         """Whether centres are compared, and not boxes."""
         return self.matches.points
@@ -239,13 +244,20 @@ def _tuned(all_classes: Row, threshold: float | None) -> list[str]:
     return [TUNED]
 
 
-def _notes(matches: Matches) -> list[str]:
-    """Return what a person should know before believing the numbers."""
+def _strangers(matches: Matches) -> tuple[list[str], list[str]] | None:
+    """Return the classes of both sides where they have none in common, although both have objects."""
     predicted, annotated = (
         [matches.class_names[label] for label in np.unique(labels).tolist()]
         for labels in (matches.labels, matches.true_labels)
     )
-    if predicted and annotated and not set(predicted) & set(annotated):
+    apart = predicted and annotated and not set(predicted) & set(annotated)
+    return (predicted, annotated) if apart else None
+
+
+def _notes(matches: Matches) -> list[str]:
+    """Return what a person should know before believing the numbers."""
+    if strangers := _strangers(matches):
+        predicted, annotated = strangers
         return [
             f"No class is common to both: predicted are {', '.join(predicted)}, annotated are {', '.join(annotated)}; "
             "rename the classes of one of them, or ignore classes."

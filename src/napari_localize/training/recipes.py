@@ -62,14 +62,15 @@ FEWEST_TO_FOLLOW = 6
 
 @dataclass(frozen=True)
 class Chosen:
-    """A recipe, and a sentence in plain words that says what it is and why.
+    """A recipe, a sentence in plain words that says what it is and why, and each of its parts.
 
-    Images are rescaled so that typical objects have the `object_diameter`, in pixels.
+    Images are rescaled so that typical objects have the `object_diameter`, in pixels. In `parts` none is automatic.
     """
 
     recipe: Recipe
     text: str
     object_diameter: float
+    parts: RecipeChoices
 
 
 def choose_recipe(
@@ -173,7 +174,20 @@ def choose_recipe(
         most_steps=most_steps,
         crops=crops,
     )
-    return Chosen(recipe, f"Recipe for {boxes} boxes: {'; '.join(said)}.", diameter)
+    parts = RecipeChoices(
+        head_first=head_first,
+        norm="frozen" if frozen else "updated",
+        learning_rate=rate,
+        augmentation=strength,
+        invert=invert > 0,
+        copy_paste=paste,
+        object_diameter=diameter,
+        crop_side=side,
+        average=average,
+        patience=patience,
+        most_steps=most_steps,
+    )
+    return Chosen(recipe, f"Recipe for {boxes} boxes: {'; '.join(said)}.", diameter, parts)
 
 
 def _object_diameter(planes: Sequence[TrainingPlane], usual: float) -> float:

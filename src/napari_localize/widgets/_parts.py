@@ -146,11 +146,11 @@ def row(*parts: QWidget | QLayout | None, stretch: int | None = None) -> QHBoxLa
     return layout
 
 
-def titled(title: str, tooltip: str = "") -> QLabel:
-    """Return the name of a row; all have the same width, so that the rows line up."""
+def titled(title: str, tooltip: str = "", width: int = 58) -> QLabel:
+    """Return the name of a row; those of a dock have the same width, in pixels, so that the rows line up."""
     label = QLabel(title)
     label.setToolTip(tooltip)
-    label.setFixedWidth(58)
+    label.setFixedWidth(width)
     return label
 
 

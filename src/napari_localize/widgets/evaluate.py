@@ -59,6 +59,7 @@ class EvaluateWidget(Dock):
         self.cancel_button = CancelButton("Stop; the numbers of before stay.", self.cancel)
         self.progress = ProgressRow()
         self.status: QLabel = hint()
+        self.status.linkActivated.connect(self._ignore_classes)
         self.old: QLabel = hint()
         self.old.setToolTip("Click to evaluate again.")
         self.old.linkActivated.connect(self._again)
@@ -135,6 +136,10 @@ class EvaluateWidget(Dock):
         say(self.old, text + link if text else "")
 
     def _again(self, link: str) -> None:
+        self.evaluate()
+
+    def _ignore_classes(self, link: str) -> None:
+        self.sides.ignore_classes.setChecked(True)
         self.evaluate()
 
     # Evaluating
@@ -214,6 +219,8 @@ class EvaluateWidget(Dock):
             said = (
                 f"<b>{escape(result.words)}</b> against {escape(truth.words)}: {planes:,} plane{'s' * (planes != 1)}."
             )
+            if result.evaluation.classes_apart:
+                said += " No class is common to both. <a href='classes'>Ignore classes and evaluate again</a>"
             say(self.status, said)
         else:
             say(self.status, f"Written to {escape(str(result))}.")

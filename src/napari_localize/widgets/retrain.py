@@ -105,9 +105,9 @@ class RetrainWidget(Dock):
         for part in (self.material, self.data, self.held_back, self.base):
             self.column.addWidget(part)
         self.column.addLayout(row(titled("Time"), row(self.amount, self.unit), stretch=1))
-        self.column.addWidget(self.recipe)
+        # Above what may be long when it is opened: what starts a training, and what it says, stay in view.
         self.column.addLayout(row(self.train_button, self.cancel_button))
-        for part in (self.progress, self.status, self.curve, self.comparison):
+        for part in (self.progress, self.status, self.recipe, self.curve, self.comparison):
             self.column.addWidget(part)
         self.column.addStretch(1)
 
@@ -269,7 +269,7 @@ class RetrainWidget(Dock):
     def _on_news(self, news: dict[str, Any]) -> None:
         kind = news.get("event")
         if news.get("recipe"):
-            self.recipe.tell(str(news["text"]))
+            self.recipe.tell(str(news["text"]), news["recipe"])
         elif kind in ("queued", "starting", "ready", "message"):
             say(self.status, escape(str(news["text"])))
             self._warnings += [str(news["text"])] if news.get("warning") else []
