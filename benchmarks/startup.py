@@ -19,8 +19,6 @@ from collections.abc import Callable
 
 import pandas as pd
 
-WIDGETS = ("Localize", "Review", "Retrain", "Project")
-
 
 def main() -> int:
     """Measure and print the table."""
@@ -53,6 +51,7 @@ def _import_times(statement: str, repeats: int, before: str = "pass") -> list[fl
 
 def _in_napari(repeats: int) -> list[tuple[str, list[float]]]:
     import napari
+    from npe2 import PluginManager
     from qtpy.QtWidgets import QApplication
 
     from napari_localize.engine import shared_engine
@@ -61,7 +60,8 @@ def _in_napari(repeats: int) -> list[tuple[str, list[float]]]:
     viewer = napari.Viewer()
     viewer.open_sample("napari-localize", "nuclei")
     rows: list[tuple[str, list[float]]] = []
-    for display_name in WIDGETS:
+    for contribution in PluginManager.instance().get_manifest("napari-localize").contributions.widgets or ():
+        display_name = contribution.display_name
         times = []
         for _ in range(repeats):
             began = time.perf_counter()
