@@ -271,7 +271,7 @@ def teach(
     ----------
     image : array-like or path
         (H, W) or (H, W, C), or an image file with one plane. Of an image that is very large for its objects only the
-        part around the examples is looked at.
+        part around the example in their midst is looked at.
     examples : Detections
         Boxes around one object or more, in pixels; of several classes, each place gets the one that it is most like.
     rejected : Detections, optional
@@ -297,10 +297,10 @@ def teach(
     if not len(examples):
         raise UserError("there is no example; give a box around one object.")
 
-    from napari_localize.models.exemplars import Lesson, diameter_of, find_alike, look
+    from napari_localize.models.exemplars import Lesson, diameter_of, find_alike, look, next_to
 
-    x, y = examples.centers.mean(axis=0).tolist()
-    seen = look(load_model(model, device), planes[0][1], diameter_of([examples]), (x, y))  # type: ignore[arg-type]
+    place = next_to(examples.centers.mean(axis=0).tolist(), examples)
+    seen = look(load_model(model, device), planes[0][1], diameter_of([examples]), place)  # type: ignore[arg-type]
     return find_alike(seen, [Lesson(seen, examples, examples[:0] if rejected is None else rejected)])
 
 

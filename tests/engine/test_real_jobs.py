@@ -187,6 +187,32 @@ def test_teaching_gives_what_the_library_gives_and_looks_only_once(engine):
         engine.teach([ArrayPlane(image)], ["a"], [examples[:0]], [examples[:0]], "generalist", center=(0.0, 0.0))
 
 
+def test_of_a_plane_that_is_large_for_its_objects_the_part_around_the_next_example_is_looked_at(engine):
+    image = np.random.default_rng(0).normal(0.2, 0.02, (1500, 1500)).astype(np.float32)
+    corners = np.array([[40, 40, 50, 50], [60, 44, 70, 54], [1400, 1400, 1410, 1410], [1430, 1400, 1440, 1410]])
+    for x0, y0, x1, y1 in corners:
+        image[y0:y1, x0:x1] += 0.5
+    examples = Detections(corners[[0, 2]], class_names=("square",))
+    events = []
+    job = engine.teach(
+        [ArrayPlane(image)],
+        ["large"],
+        [examples],
+        [examples[:0]],
+        "generalist",
+        device="cpu",
+        center=(1300.0, 1350.0),
+        on_event=events.append,
+    )
+    found = job.result(PATIENCE)
+    (region,) = [event["region"] for event in events if event["event"] == "part"]
+    y0, y1, x0, x1 = region
+    assert 300 < y1 - y0 < 1500
+    assert y1 == x1 == 1500
+    assert len(found)
+    assert (found.centers > x0).all()
+
+
 def test_objects_that_look_alike_have_numbers_alike_also_on_other_planes(engine):
     y, x = np.mgrid[:192, :192] + 0.5
     images, boxes = [], []

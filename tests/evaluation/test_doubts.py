@@ -30,3 +30,12 @@ def test_what_the_model_is_sure_of_and_nobody_spoke_of():
     assert misses(reviewed, found, np.array([0.9, 0.95, 0.99, 0.6])).tolist() == [1]
     assert misses(reviewed[:0], found, np.array([0.9, 0.95, 0.99, 0.6])).tolist() == [0, 1, 2]
     assert misses(reviewed, found[:0], np.zeros(0)).tolist() == []
+
+
+def test_where_no_class_is_common_only_places_are_compared():
+    reviewed = at((0, 0), (20, 0), labels=[1, 1])
+    model = at((0, 0), (40, 0))
+    renamed = Detections(model.boxes, [0, 0], class_names=("cell",))
+    np.testing.assert_allclose(doubt(reviewed, renamed, np.array([0.9, 0.8])), [0.1, 1.0])
+    # A class that the model knows is one that it denies here.
+    np.testing.assert_allclose(doubt(reviewed, model, np.array([0.9, 0.8])), [1.0, 1.0])

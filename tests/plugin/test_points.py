@@ -194,3 +194,15 @@ def test_points_are_kept_on_disk_as_points(layer, image):
     entry = keeper.image_of(layer)
     assert entry.point_size == 8
     assert entry.load().table().kind == "point"
+
+
+@pytest.mark.parametrize("name", ["spots.json", "spots.csv", "spots.geojson", "spots.zip"])
+def test_the_file_menu_saves_points_as_points(tmp_path, layer, points, name):
+    viewer = ViewerModel()
+    viewer.layers.append(layer)
+    points.accept(list(points.shown()))
+    path = tmp_path / name
+    assert viewer.layers.save(str(path), selected=True) == [str(path)]
+    ((data, _, kind),) = get_reader(str(path))(str(path))
+    assert kind == "points"
+    np.testing.assert_allclose(np.sort(data, axis=0), np.sort(layer.data, axis=0), atol=1e-3)

@@ -145,3 +145,25 @@ def test_models_that_are_gone_are_not_asked(boxes):
     assert queueing.model_of(boxes) is None
     boxes.set_proposals({(0,): Detections(GRID[:3], scores=[0.9] * 3)}, "nuclei@1")
     assert queueing.model_of(boxes) == "nuclei@1"
+
+
+def test_points_are_doubted_by_their_distance_and_not_proposed_twice(image):
+    layer = new_box_layer(image, ("a",), point_size=12)
+    pair(layer, image)
+    points = box_layer(layer)
+    points.set_proposals({(0,): Detections([[20, 20, 44, 44], [60, 60, 84, 84]], class_names=("a",))}, "model@1")
+    points.accept(list(points.shown((0,))))
+    points.finish((0,))
+    request = queueing.to_check(points, [image, layer])
+    # The objects are twice as large as the points; one centre is off by three pixels.
+    found = Detections([[20, 20, 44, 44], [63, 63, 87, 87]], scores=[0.9, 0.95], class_names=("a",))
+    doubts = queueing.check(points, request, [found], "model@2")
+    assert sorted(doubts.values()) == pytest.approx([0.05, 0.1], abs=1e-6)
+    assert len(points) == 2
+
+
+def test_without_boxes_there_is_nothing_to_look_at(boxes, image):
+    empty = new_box_layer(image, ("a",))
+    pair(empty, image)
+    with pytest.raises(UserError, match="no boxes to look at"):
+        queueing.to_describe(box_layer(empty), [image, empty])

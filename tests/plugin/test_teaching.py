@@ -91,3 +91,13 @@ def test_proposals_leave_alone_what_a_person_has_judged(movie):
     assert propose(boxes, taught(image, boxes), found) == 1
     assert boxes.by_state((0,))["accepted"] == 1
     assert boxes.by_state((0,))["rejected"] == 1
+
+
+def test_where_only_a_part_was_looked_at_guesses_elsewhere_stay(movie):
+    image, boxes = movie
+    judge(boxes, (0,), accepted=1, rejected=0)
+    there = boxes.number_of_guesses((0,))
+    assert there == 2
+    first = Detections(CORNERS[:1], scores=[0.9], class_names=("cell",))
+    assert propose(boxes, taught(image, boxes), first, region=(0, 1, 0, 1)) == 1
+    assert boxes.number_of_guesses((0,)) == there

@@ -17,6 +17,7 @@ from napari_localize.plugin.opening import layer_of, switch_to
 from napari_localize.project import open_project
 from napari_localize.project.lots import lot_of
 from napari_localize.widgets import count
+from napari_localize.widgets._project_actions import ProjectActions
 from napari_localize.widgets.count import CountWidget
 
 PLANES = 30
@@ -270,3 +271,28 @@ def test_planes_of_a_project_are_opened_one_after_the_other_and_stay_counted(vie
     assert "All 6 planes" in widget.sample.state.text()
     total = widget.report.classes.loc["all"]
     assert total["low"] < 7 * 13 < total["high"]
+
+
+def test_a_project_that_gets_other_boxes_or_gives_way_to_another_is_read_again(viewer, widget, finish, tmp_path):
+    rng = np.random.default_rng(0)
+    projects = [open_project(tmp_path / name, create=True) for name in ("first", "second")]
+    for project in projects:
+        for number in range(6):
+            image = project.image(project.add_array(f"well {number}", (90, 72), "YX").name)
+            project.propose(project.planes(image)[0], found_on(rng), "nuclei@1")
+    first, second = projects
+    second.close()
+    switch_to(viewer, first)
+    actions = ProjectActions(viewer, widget._keeper, widget)
+    widget.scope.setCurrentIndex(1)
+    finish(widget)
+    assert len(widget._planes) == 6
+    first.remove_image(first.images()[0])
+    actions.changed.emit()
+    finish(widget)
+    assert len(widget._planes) == 5
+    actions.open_path(tmp_path / "second.localize")
+    finish(widget)
+    assert "second" in widget.scope.currentText()
+    assert len(widget._planes) == 6
+    assert widget.status.text() == ""

@@ -193,6 +193,27 @@ def test_what_was_finished_in_review_counts_and_nothing_else(evaluation, viewer,
     assert "4 boxes on other planes were left out" in evaluation.result.notes.text()
 
 
+def test_a_model_gets_each_image_by_itself(evaluation, viewer, squares, finish, engine, monkeypatch):
+    """The size of the objects is settled for what is given at once; that of one image says nothing of another's."""
+    for name in ("fine", "coarse"):
+        image = viewer.add_image(squares, name=name)
+        layer = new_box_layer(image, CLASSES, name=f"{name} boxes")
+        pair(layer, image)
+        viewer.add_layer(layer)
+        box_layer(layer).set_proposals({(): TRUE}, "person@1")
+        box_layer(layer).finish(())
+    monkeypatch.setattr(evaluate, "shared_engine", lambda: engine)
+    given = []
+    real = engine.predict
+    monkeypatch.setattr(
+        engine, "predict", lambda planes, *args, **kwargs: given.append(len(planes)) or real(planes, *args, **kwargs)
+    )
+    evaluation.sides.model.choose("plain@1")
+    compare(evaluation, finish, RUN, REVIEWED)
+    assert given == [1, 1]
+    assert [row.name for row in evaluation.result.report.planes] == ["fine", "coarse"]
+
+
 def test_an_annotation_file_is_compared_with_on_the_images_that_are_open(
     evaluation, layers, finish, tmp_path, messages
 ):
@@ -330,3 +351,18 @@ def test_layers_come_and_go(evaluation, layers, viewer, finish, until):
 def test_the_command_of_the_menu_opens_the_dock(viewer):
     _, widget = viewer.window.add_plugin_dock_widget("napari-localize", "Evaluate")
     assert isinstance(widget, EvaluateWidget)
+
+
+def test_mistakes_are_shown_where_channels_are_not_the_first_axis(evaluation, viewer, squares, finish):
+    movie = viewer.add_image(np.stack([np.stack([squares] * 2)] * 3), name="movie", axis_labels=("t", "c", "y", "x"))
+    sides = [new_box_layer(movie, CLASSES, channel_axis=1, name=name) for name in ("found", "truth")]
+    for layer, boxes in zip(sides, (FOUND, TRUE), strict=True):
+        pair(layer, movie)
+        viewer.add_layer(layer)
+        box_layer(layer).set_proposals({(2, 0): boxes}, "person@1")
+    compare(evaluation, finish, *sides)
+    evaluation.result.set_threshold(0.0)
+    evaluation.result.follow("kind:poor overlap")
+    assert evaluation.result.findings.finding.kind == "poor overlap"
+    assert marks_of(viewer).layer in viewer.layers
+    assert viewer.dims.current_step[0] == 2

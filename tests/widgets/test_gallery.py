@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from napari.utils.key_bindings import KeyBinding
 from qtpy.QtCore import QEvent, QPointF, QSettings, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -452,3 +453,17 @@ def test_closing_leaves_nothing(filled, viewer, qtbot):
     boxes.accept([1])
     qtbot.wait(200)
     assert filled.crops.made == before
+
+
+def test_the_queue_keeps_its_box_selected_on_another_plane(filled, viewer, qtbot):
+    review = ReviewWidget(viewer)
+    viewer.window.add_dock_widget(review, name="Review")
+    filled.view.select_rows([0])
+    key = int(filled.boxes.table.guesses((1,))[0])
+    filled.boxes.select([key])
+    viewer.dims.set_current_step(0, 1)
+    qtbot.wait(120)
+    assert filled.boxes.selected_ids == [key]
+    assert filled._selected_ids() == [key]
+    filled.boxes.layer.keymap[KeyBinding.from_str("Q")](filled.boxes.layer)
+    assert filled.boxes.get(key).state == "accepted"

@@ -282,3 +282,28 @@ def test_everything_is_explained_and_fits(review):
         assert widget.toolTip()
     assert list(ORDERS) == [queue.order.itemText(index) for index in range(queue.order.count())]
     assert queue.minimumSizeHint().width() <= 290
+
+
+def test_what_the_score_hides_is_not_handed_out_and_comes_when_it_is_shown(review):
+    boxes = review.boxes
+    boxes.set_filter(0.7)
+    choose(review, "least certain")
+    press(review, "Shift+O")
+    queue = review.queue
+    boxes.set_filter(0.9)
+    for _ in range(5):
+        press(review, "N")
+        assert boxes.get(queue.current).score >= 0.9
+        assert boxes.selected_ids == [queue.current]
+    boxes.set_filter(0.7)
+    press(review, "N")
+    assert 0.7 <= boxes.get(queue.current).score < 0.75
+
+
+def test_guesses_that_were_hidden_when_a_plane_was_finished_are_not_suspicious(review):
+    boxes = review.boxes
+    boxes.set_filter(0.4, (0.0, 1.0))
+    boxes.finish((2,))
+    choose(review, "suspicious")
+    press(review, "Shift+O")
+    assert review.queue.current is None

@@ -200,7 +200,8 @@ class Engine:
         device : str
             Where it runs.
         center : (x, y)
-            Where to look on a plane that is too large to be looked at as a whole and has no example.
+            Where to look on a plane that is too large to be looked at as a whole: around the example next to this place,
+            or here where it has none. The listener hears of it: ``event`` is ``part``, ``region`` y0, y1, x0, x1.
 
         Returns
         -------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_localize.core.known import KnownArea
 from napari_localize.core.settings import PredictSettings, TrainSettings
+from napari_localize.core.tiling import Rectangle
 from napari_localize.engine.server import JobFunction, Task
 
 if TYPE_CHECKING:
@@ -107,18 +108,23 @@ def train(task: Task) -> dict[str, Any]:
 
 
 def teach(task: Task) -> Detections:
-    """Find what is like some examples on the first plane; the examples may lie on others."""
-    from napari_localize.models.exemplars import Lesson, diameter_of, find_alike
+    """Find what is like some examples on the first plane; the examples may lie on others.
+
+    Of a large plane a part around the example next to the place in question is looked at, and said in an event.
+    """
+    from napari_localize.models.exemplars import Lesson, diameter_of, find_alike, next_to
 
     model = _model(task.arguments["model"], task.arguments["device"])
     taught = list(zip(task.arguments["examples"], task.arguments["rejected"], strict=True))
     boxes = [examples for examples, _ in taught if len(examples)]
     diameter = diameter_of(boxes)
-    centers = [examples.centers.mean(axis=0) if len(examples) else None for examples, _ in taught]
     seen = []
-    for plane, key, center in zip(task.planes, task.arguments["keys"], centers, strict=True):
-        place = task.arguments["center"] if center is None else center.tolist()
-        seen.append(_look(model, plane, diameter, (float(place[0]), float(place[1])), key=key))
+    for plane, key, (examples, _) in zip(task.planes, task.arguments["keys"], taught, strict=True):
+        place = next_to(task.arguments["center"], examples)
+        seen.append(_look(model, plane, diameter, place, key=key))
+    window, (height, width, _) = seen[0].window, task.planes[0].shape
+    if window != Rectangle(0, height, 0, width):
+        task.emit({"event": "part", "region": [window.y0, window.y1, window.x0, window.x1]})
     lessons = [Lesson(look, *pair) for look, pair in zip(seen, taught, strict=True) if len(pair[0]) + len(pair[1])]
     return find_alike(seen[0], lessons)
 

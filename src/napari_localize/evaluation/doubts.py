@@ -24,6 +24,8 @@ ELSEWHERE = 0.3
 def doubt(reviewed: Detections, found: Detections, chances: NDArray[Any], iou: float = IOU) -> NDArray[np.float64]:
     """Say of each box that a person has reviewed how much a model doubts it.
 
+    Where none of their classes is one that the model knows, such as after renaming, classes are not compared.
+
     Parameters
     ----------
     reviewed : Detections
@@ -44,6 +46,9 @@ def doubt(reviewed: Detections, found: Detections, chances: NDArray[Any], iou: f
     classes = tuple(dict.fromkeys([*reviewed.class_names, *found.class_names]))
     rows, columns, _ = overlaps(reviewed.boxes, found.boxes, iou)
     same = reviewed.with_classes(classes).labels[rows] == found.with_classes(classes).labels[columns]
+    used = {reviewed.class_names[label] for label in np.unique(reviewed.labels).tolist()}
+    if not used & set(found.class_names):
+        same[:] = True
     given = np.zeros(len(reviewed))
     np.maximum.at(given, rows[same], np.asarray(chances, float)[columns[same]])
     answer: NDArray[np.float64] = np.where(reviewed.states == "rejected", given, 1 - given)

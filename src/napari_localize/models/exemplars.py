@@ -105,6 +105,15 @@ def diameter_of(examples: Sequence[Detections]) -> float:
     return float(np.median(np.concatenate([boxes.diameters for boxes in examples])))
 
 
+def next_to(place: Sequence[float], examples: Detections) -> tuple[float, float]:
+    """Return the centre (x, y) of the example that is next to a place (x, y), the place itself without any."""
+    if not len(examples):
+        return float(place[0]), float(place[1])
+    away = np.hypot(*(examples.centers - np.asarray(place, float)).T)
+    x, y = examples.centers[int(away.argmin())].tolist()
+    return x, y
+
+
 def largest_side(model: Model, diameter: float) -> float:
     """Return the side of the largest square that is looked at at once, in pixels of the plane."""
     return math.sqrt(MOST_PIXELS) / _zoom(model, diameter)

@@ -6,9 +6,10 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_localize.core.annotations import Annotations
+from napari_localize.core.annotations import Annotations, split_plane_name
 from napari_localize.core.errors import Cancelled, UserError
 from napari_localize.core.settings import PredictSettings
 from napari_localize.engine.client import Engine
@@ -188,22 +189,29 @@ class EvaluatingJob:
         return Outcome(task, found, evaluation, model, float(threshold), stamp)
 
     def _predict(self) -> Annotations:
-        """Run the model on the planes of the truth."""
+        """Run the model on the planes of the truth, image by image: the objects of each have a size of their own."""
         truth = self._task.truth
-        names = list(truth.planes)
-        run = self._engine().predict(
-            [truth.sources[name] for name in names], self._task.model, self._task.settings, on_event=self._heard
-        )
-        with self._lock:
-            self._run = run
-        if self._stop.is_set():
-            run.cancel()
-        found: list[Detections] = run.result()
-        return Annotations(dict(zip(names, found, strict=True)))
+        images: dict[str, list[str]] = {}
+        for name in truth.planes:
+            images.setdefault(split_plane_name(name)[0], []).append(name)
+        found: dict[str, Detections] = {}
+        for names in images.values():
+            run = self._engine().predict(
+                [truth.sources[name] for name in names],
+                self._task.model,
+                self._task.settings,
+                on_event=partial(self._heard, len(found)),
+            )
+            with self._lock:
+                self._run = run
+            if self._stop.is_set():
+                run.cancel()
+            found.update(zip(names, run.result(), strict=True))
+        return Annotations({name: found[name] for name in truth.planes})
 
-    def _heard(self, event: dict[str, Any]) -> None:
+    def _heard(self, before: int, event: dict[str, Any]) -> None:
         if event.get("event") == "progress":
-            done = int(event.get("plane", 0)) + event["done"] / max(event["total"], 1)
+            done = before + int(event.get("plane", 0)) + event["done"] / max(event["total"], 1)
             self._tell(_MODEL_PART * done / max(len(self._task.truth.planes), 1), "Looking for objects ...")
         else:
             self._on_event(event)

@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psygnal import Signal
+
 from napari_localize.core.colors import class_colors
 from napari_localize.core.errors import UserError
 from napari_localize.models.card import read_card
@@ -61,7 +63,11 @@ class Keeper:
         When all changes were on disk last.
     problem : str or None
         Why changes are not on disk.
+    project_changed : Signal
+        Another project is worked on, or its images or boxes are others without any layer having changed.
     """
+
+    project_changed = Signal()
 
     def __init__(self, viewer: Any) -> None:
         self._layers = weakref.ref(viewer.layers)

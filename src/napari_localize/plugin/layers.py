@@ -292,6 +292,11 @@ def image_planes(layer: Layer, channel_axis: int | None = None) -> list[Plane]:
     return planes
 
 
+def possible_channel_axes(image: Image) -> tuple[int | None, ...]:
+    """Return what may have been taken for the axis of channels of an image when its planes got their names."""
+    return (None,) if image.rgb else (None, *range(image.ndim - 2))
+
+
 def box_index(index: Sequence[int], channel_axis: int | None = None) -> tuple[int, ...]:
     """Return where the boxes of a plane lie, given its place in the image.
 

@@ -12,7 +12,7 @@ from napari_localize.core.annotations import plane_name
 from napari_localize.core.errors import UserError
 from napari_localize.core.findings import Finding
 from napari_localize.plugin.areas import AREAS
-from napari_localize.plugin.layers import boxes_to_vertices, image_planes, transform_of
+from napari_localize.plugin.layers import boxes_to_vertices, image_planes, possible_channel_axes, transform_of
 from napari_localize.plugin.window import camera_of, show_rectangle
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ class Marks:
         """Return the layer, lying as the image does."""
         from napari.layers import Shapes
 
-        place = transform_of(image, channel_axis)
-        dimensions = image.ndim - (channel_axis is not None)
+        # As with boxes: only a leading axis of channels is left out.
+        drop = channel_axis if channel_axis == 0 else None
+        place = transform_of(image, drop)
+        dimensions = image.ndim - (drop is not None)
         layer = self.layer
         if layer is not None and (layer not in viewer.layers or layer.ndim != dimensions):
             self.clear()
@@ -100,7 +102,7 @@ def _find(viewer: Any, name: str) -> tuple[Image, int | None, tuple[int, ...]] |
     for image in viewer.layers:
         if type(image).__name__ != "Image" or not name.startswith(image.name):
             continue
-        for channel_axis in (None, 0) if image.ndim > 2 else (None,):
+        for channel_axis in possible_channel_axes(image):
             # What cannot be looked for boxes in has no findings either.
             with suppress(UserError):
                 for plane in image_planes(image, channel_axis):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from napari_localize.core.boxes import STATE_CODES, PlaneIndex
 from napari_localize.core.detections import EXAMPLES, HUMAN, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.known import KnownArea
+from napari_localize.core.points import centered
 from napari_localize.core.table import APPROVED, BoxTable
 from napari_localize.evaluation.budget import UNSURE, Standing
 from napari_localize.evaluation.calibration import Calibration, probability
@@ -151,7 +152,7 @@ def stock(
     proposed = rows.states == _PROPOSED
     guesses = passing & proposed & ~known
     suspicion = np.zeros(len(rows))
-    sure = proposed & known & ~ignored & (chances >= SURE)
+    sure = proposed & known & passing & (chances >= SURE)
     suspicion[sure] = chances[sure]
     judged = ~proposed & ~np.isnan(rows.scores)
     suspicion[judged] = np.where(rows.states == _REJECTED, chances, 1 - chances)[judged]
@@ -454,6 +455,8 @@ def _request(boxes: BoxLayer, layers: Iterable[Layer], parts: Mapping[PlaneIndex
         raise UserError("The image of these boxes is not open; open it first.")
     sources = {one.index: one.source for one in image_planes(image, channel_axis_of(boxes, image))}
     indices = [plane for plane in parts if plane in sources]
+    if not indices:
+        raise UserError("There are no boxes to look at yet; run a model, or draw some.")
     return Request(
         indices,
         [sources[plane] for plane in indices],
@@ -476,14 +479,23 @@ def check(boxes: BoxLayer, request: Request, found: Sequence[Detections], model:
     for plane, reviewed, there in zip(request.indices, request.boxes, found, strict=True):
         names: Any = np.array(there.class_names)[there.labels]
         chances = probability(there.scores, names, calibration)
-        doubts.update(zip(reviewed.ids.tolist(), doubt(reviewed, there, chances).tolist(), strict=True))
+        seen = _compared(there, boxes)
+        doubts.update(
+            zip(reviewed.ids.tolist(), doubt(_compared(reviewed, boxes), seen, chances).tolist(), strict=True)
+        )
         known = boxes.known(plane)
         if known is not None:
             mine = boxes.table.detections(plane, (*APPROVED, "rejected", "proposed"))
-            missed = there[misses(mine, there, chances)]
+            missed = there[misses(_compared(mine, boxes), seen, chances)]
             missed = missed[known.holds(missed.boxes)]
             if len(missed):
                 new[plane] = missed
     if new:
         boxes.set_proposals(new, model, replace=False)
     return doubts
+
+
+def _compared(found: Detections, boxes: BoxLayer) -> Detections:
+    """Return boxes as they are, of points squares that overlap by a half when they are half a nominal size apart."""
+    size = boxes.table.point_size
+    return found if size is None else replace(found, boxes=centered(found.centers, 1.5 * size))

@@ -15,7 +15,7 @@ from napari_localize.core.points import POINT_SIZE, typical_size
 from napari_localize.core.steps import Area
 from napari_localize.core.table import APPROVED
 from napari_localize.plugin.boxes import box_layer
-from napari_localize.plugin.layers import image_planes, is_box_layer, is_points
+from napari_localize.plugin.layers import image_planes, is_box_layer, is_points, possible_channel_axes
 from napari_localize.plugin.measuring import layer_pixel_size
 from napari_localize.plugin.pairs import channel_axis_of, fits, image_of, judged_planes, names_of
 
@@ -154,7 +154,7 @@ def file_truth(path: str, layers: Iterable[Layer]) -> Side:
     old_names: dict[str, str] = {}
     sources: dict[str, PlaneSource] = {}
     for image in _images(layers):
-        for axis in (None, 0) if image.ndim > 2 and not image.rgb else (None,):
+        for axis in possible_channel_axes(image):
             known = {tuple(sorted(plane.position.items())): plane for plane in image_planes(image, axis)}
             for name, part in data.items():
                 file, position = split_plane_name(name)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
     from napari_localize.core.planes import PlaneSource
+    from napari_localize.core.proposing import Region
 
 MODEL = "generalist"
 """The model whose features tell what is alike; it knows objects of many kinds."""
@@ -113,7 +114,10 @@ def _number_of(image: Image) -> int:
     return known[1]
 
 
-def propose(boxes: BoxLayer, taught: Lesson, found: Detections) -> int:
-    """Show what is alike as proposals in the place of older ones; return how many there are."""
-    boxes.set_proposals({taught.plane: found}, EXAMPLES)
-    return boxes.number_of_guesses(taught.plane)
+def propose(boxes: BoxLayer, taught: Lesson, found: Detections, region: Region | None = None) -> int:
+    """Show what is alike as proposals in the place of older ones; return how many there are.
+
+    With a region (y0, y1, x0, x1), guesses outside of it stay.
+    """
+    boxes.set_proposals({taught.plane: found}, EXAMPLES, region=region)
+    return len(found) if region else boxes.number_of_guesses(taught.plane)

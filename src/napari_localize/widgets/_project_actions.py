@@ -67,6 +67,8 @@ class ProjectActions(QObject):
         self._jobs.finished.connect(self._on_finished)
         self._jobs.failed.connect(self._on_failed)
         self._jobs.cancelled.connect(self._on_cancelled)
+        # Other docks know the keeper, and not who has changed its project.
+        self.changed.connect(keeper.project_changed.emit)
 
     @property
     def project(self) -> Project | None:

@@ -206,7 +206,10 @@ class QueueBar(QueueEngine, QWidget):
 
     def next(self) -> None:
         """Show the next box; the one shown is passed over, if it was not judged."""
-        boxes, queue = self._boxes, self._queue
+        boxes = self._boxes
+        if boxes is not None and self._queue is not None and boxes.filter != self._filter:
+            self._build()
+        queue = self._queue
         if boxes is None or queue is None:
             return
         key = self.current
@@ -313,9 +316,13 @@ class QueueBar(QueueEngine, QWidget):
         return int(self._stock.candidates.keys[entry.row]) if self._stock is not None else 0
 
     def _is_judged(self, boxes: BoxLayer, key: int) -> bool:
-        """Whether nothing is to be done about a box of the queue any more."""
+        """Whether nothing is to be done about a box of the queue any more, also as score or size hide it now."""
         box = boxes.get(key)
-        return box is None or key in self._done or (box.state != "proposed" and key not in self._suspicious)
+        if box is None or key in self._done:
+            return True
+        if box.state == "proposed":
+            return not boxes.table.passing()[boxes.table.boxes.where(np.array([key]))].all()
+        return key not in self._suspicious
 
     def _show(self, boxes: BoxLayer) -> None:
         key = self._history[self._at][0]
@@ -406,7 +413,7 @@ class QueueBar(QueueEngine, QWidget):
         """Put those boxes in order that have not had their turn; it takes some milliseconds for thousands."""
         boxes = self._boxes
         if boxes is not None:
-            self._newest = newest_guess(boxes)
+            self._newest, self._filter = newest_guess(boxes), boxes.filter
             self._stock = stock(boxes, self._looks, self._doubts, [key for key, _ in self._history])
             self._queue = self._stock.queue(self._order)
             self._walk = []

@@ -31,6 +31,7 @@ class TeachBar(QWidget):
         self._boxes: BoxLayer | None = None
         self._taught: Lesson | None = None
         self._done: int | None = None
+        self._region: tuple[int, int, int, int] | None = None
         self._jobs = JobRunner(self)
         self._jobs.finished.connect(self._on_found)
         self._jobs.failed.connect(self._on_failed)
@@ -107,7 +108,7 @@ class TeachBar(QWidget):
             return
         if taught.fingerprint == self._done:
             return
-        self._taught, self._done = taught, taught.fingerprint
+        self._taught, self._done, self._region = taught, taught.fingerprint, None
         device = str(preference("engine", "device", "auto"))
 
         def begin(on_event: Any) -> Any:
@@ -135,17 +136,27 @@ class TeachBar(QWidget):
     def _on_news(self, news: dict[str, Any]) -> None:
         if news.get("event") in ("queued", "starting"):
             say(self._text, escape(str(news["text"])))
+        elif news.get("event") == "part":
+            y0, y1, x0, x1 = map(int, news["region"])
+            self._region = y0, y1, x0, x1
 
     def _on_found(self, found: Detections) -> None:
         boxes, taught = self._boxes, self._taught
         if boxes is None or not boxes.alive or taught is None or not self.find.isChecked():
             return
-        count = propose(boxes, taught, found)
+        count = propose(boxes, taught, found, self._region)
         examples = sum(map(len, taught.examples))
+        part = ""
+        if self._region is not None:
+            y0, y1, x0, x1 = self._region
+            part = (
+                f" On a plane so large for its objects only {x1 - x0:,} x {y1 - y0:,} pixels around an example are looked at; "
+                "to go on elsewhere, draw a box there. A model retrained from what is right here runs over all."
+            )
         say(
             self._text,
             f"{number(count, 'guess', 'guesses')} like {number(examples, 'example')}. Accept or reject some (N, Q, W), or "
-            "draw what is missing; each makes it better.",
+            f"draw what is missing; each makes it better.{part}",
         )
         # What was judged meanwhile.
         self._soon()

@@ -148,6 +148,7 @@ class CountWidget(Dock):
         self.boxes.connect_viewer()
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.connect(self._on_layers)
+        self._keeper.project_changed.connect(self._on_project)
         self._choose()
 
     def disconnect_viewer(self) -> None:
@@ -157,6 +158,7 @@ class CountWidget(Dock):
         self._watch([])
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.disconnect(self._on_layers)
+        self._keeper.project_changed.disconnect(self._on_project)
         self.boxes.disconnect_viewer()
 
     @property
@@ -190,6 +192,13 @@ class CountWidget(Dock):
         project = self._keeper.project or self._keeper.unnamed
         if not (isinstance(self.counted, CountedProject) and self.counted.project is project):
             self._choose()
+
+    def _on_project(self) -> None:
+        """Read a project again that has become another one, or has got or lost images or boxes."""
+        if isinstance(self.counted, CountedProject):
+            self._choose()
+        else:
+            self._show_scopes()
 
     def _watch_open(self) -> None:
         self._watch([box_layer(layer) for layer in self._viewer.layers if is_box_layer(layer)])

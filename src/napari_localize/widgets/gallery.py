@@ -262,7 +262,11 @@ class GalleryWidget(GalleryActions, GalleryLikeness, GallerySelection, Dock):
         if here != before:
             if self.filter.this_plane:
                 self.refresh()
-            self._push_selection()
+            # What goes to a box on another plane, such as the queue, has selected it there before the sliders moved.
+            if boxes.selected_on(here):
+                self._layer_selected()
+            else:
+                self._push_selection()
 
     def _here(self, boxes: BoxLayer) -> tuple[int, ...]:
         return plane_in_view(self._viewer, boxes.layer)
