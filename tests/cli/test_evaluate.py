@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import napari_localize as nl
 from napari_localize.core.annotations import Annotations
 from napari_localize.core.detections import Detections
 from napari_localize.formats import write_annotations
@@ -62,6 +64,21 @@ def test_a_threshold_and_a_distance(call, files):
     near = call(*files, "--distance", 1, "--json").json
     assert near["distance"] == 1
     assert near["all"]["recall"] < call(*files, "--distance", 2, "--json").json["all"]["recall"]
+
+
+def test_the_command_of_a_receipt_gives_the_same_numbers(call, tmp_path):
+    corner = np.arange(5)[:, None] * np.array([30, 0])
+    true = Detections(np.hstack([corner, corner + 10]), class_names=("cell",))
+    # The lowest of them is 0.123457 when it is rounded to six digits, which is above it.
+    found = Detections(true.boxes, scores=0.1234567 + 0.1 * np.arange(5), class_names=("cell",))
+    for name, boxes in (("true", true), ("found", found)):
+        write_annotations(tmp_path / f"{name}.json", Annotations({"a": boxes}))
+    files = [tmp_path / "found.json", tmp_path / "true.json"]
+    report = nl.report(*files, threshold=nl.report(*files).all.best_threshold)
+    words = shlex.split(report.command)[1:]
+    words[-1] = str(tmp_path / "report.html")
+    again = call(*words, "--json").json["all"]
+    assert (again["recall"], again["F1"]) == (report.all.recall, report.all.f1) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import math
+import shlex
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from napari_localize.evaluation.matches import confusion, counts, errors
 from napari_localize.evaluation.matching import neighbours
 from napari_localize.evaluation.receipt import as_json, fingerprint
 from napari_localize.evaluation.rows import confused
+from napari_localize.models.card import copy_with_card, read_card
+from napari_localize.models.registry import find_model
 
 CLASSES = ("a", "b")
 
@@ -231,7 +234,8 @@ def test_points_are_compared_by_distance():
     assert wide.ap50 == pytest.approx(wide.table.loc["all", "AP50"]) == pytest.approx(67 / 101)
     assert math.isnan(wide.ap)
     assert "at most 5 px (2.5 µm)" in wide.methods
-    assert "--distance 5" in wide.command
+    assert "--distance 5 " in wide.command
+    assert "--distance 5.123456789 " in nl.report({"p": moved}, true, distance=5.123456789).command
     with pytest.raises(UserError, match="above 0 pixels"):
         nl.report({"p": moved}, true, distance=-1)
 
@@ -353,6 +357,20 @@ def test_the_receipt_knows_the_model():
     assert any("several models" in note for note in mixed.notes)
 
 
+def test_the_receipt_knows_what_a_model_of_the_user_was_trained_with(tmp_path):
+    source, path = find_model("nuclei"), tmp_path / "mine.safetensors"
+    part = Detections([[0, 0, 9, 9]], scores=[0.9], class_names=("nucleus",))
+    for training, known in (
+        ({"versions": {"torch": "2.9.1"}}, "2.9.1"),
+        ({"torch": "2.8.0"}, "2.8.0"),
+        ({"versions": "new"}, None),
+    ):
+        copy_with_card(source, path, read_card(source).model_copy(update={"training": training}))
+        report = nl.report({"p": part}, {"p": part}, model=path)
+        assert report.receipt["model"]["torch"] == known
+        assert report.receipt["versions"].get("torch (training of the model)") == known
+
+
 def test_what_a_person_has_done_is_not_credited_to_a_model():
     true = boxes((0, 0), (40, 0))
     states = ["accepted", "added"]
@@ -375,6 +393,20 @@ def test_a_threshold_chosen_on_the_same_images_is_told():
         report = nl.report({"p": found}, {"p": Detections(true.boxes)}, threshold=threshold)
         assert any("flatters" in note for note in report.notes) == told
         assert ("highest F1 on these very images" in report.methods) == told
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0, 1, width=32))
+def test_the_command_takes_exactly_the_scores_that_were_taken(score):
+    report = nl.report({"p": boxes((0, 0), scores=[score])}, {"p": boxes((0, 0))}, threshold=score)
+    words = shlex.split(report.command)
+    text = words[words.index("--threshold") + 1]
+    assert len(text) <= 12 or score < 0.01
+    for threshold in (float(text), np.float64(text), np.float64(score)):
+        again = nl.report({"p": boxes((0, 0), scores=[score])}, {"p": boxes((0, 0))}, threshold=threshold)
+        assert again.all.recall == report.all.recall == 1
+        # Also what is said of the threshold is the same.
+        assert again.notes == report.notes
 
 
 def test_boxes_that_are_in_no_file_must_be_saved_for_the_command(tmp_path):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_localize.evaluation.verdict import changes_in_words, verdict
+from napari_localize.evaluation.verdict import changes_in_words, listed_in_words, verdict
 
 GATE = {"word": "better", "sentence": "The new model is better on 8 planes: F1 ..."}
 
@@ -33,6 +33,14 @@ def test_changes_are_counted_by_kind():
     changes = [{"kind": "gained", "text": "RBC 0.80, rightly"}, {"kind": "gained", "text": "RBC 0.50, wrongly"}]
     assert changes_in_words(comparison(changes=changes)) == {"gained": "gained 2 (1 rightly)"}
     assert changes_in_words(comparison()) == {}
+    assert listed_in_words(comparison(changes=changes)) == listed_in_words(comparison()) == ""
+
+
+def test_changes_that_are_not_listed_count_too():
+    counts = {"gained": {"boxes": 7000, "rightly": 6990}}
+    cut = comparison(changes=[{"kind": "gained", "text": "RBC 0.50, wrongly"}] * 10, **{"change counts": counts})
+    assert changes_in_words(cut) == {"gained": "gained 7000 (6990 rightly)"}
+    assert listed_in_words(cut) == "10 of 7,000 are listed, wrong ones first"
 
 
 def test_a_cross_validation_says_what_its_numbers_are_of():

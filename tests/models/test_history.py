@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 
 import pytest
@@ -167,6 +169,24 @@ def test_check_sets_go_with_their_model_but_not_out_of_the_house(keep, store, tm
     assert checks_path(entry.path).read_bytes() == b"planes"
     remove_model("b")
     assert not checks_path(store / "b@1.safetensors").exists()
+
+
+def test_a_disk_too_full_for_a_check_set_costs_no_model(keep, store, tmp_path, monkeypatch):
+    replace = os.replace
+
+    def full(source, target):
+        if os.fspath(target).endswith(".npz"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        assert keep("a", checks=b"planes") == "a@1"
+    assert not list(tmp_path.glob("candidate*"))
+    keep("a", checks=b"planes")
+    monkeypatch.setattr(os, "replace", full)
+    assert rename_model("a@2", "b").reference == "b@1"
+    assert [file.name for file in sorted(store.glob("*.safetensors"))] == ["a@1.safetensors", "b@1.safetensors"]
 
 
 def test_check_sets_are_kept_only_where_that_is_wanted(make_model, tmp_path, store):

@@ -22,6 +22,7 @@ from napari_localize.models.registry import (
     keep_model,
     list_models,
     remove_model,
+    scan_models,
     store_folder,
 )
 
@@ -121,7 +122,50 @@ def test_a_file_put_there_by_hand(candidate, store):
     candidate().rename(store / "byhand.safetensors")
     assert references() == ["byhand@1"]
     assert find_model("byhand@1") == store / "byhand.safetensors"
-    assert keep_model(candidate(), "byhand").version == 1
+    assert keep_model(candidate(), "byhand").reference == "byhand@2"
+    assert references() == ["byhand@1", "byhand@2"]
+    assert remove_model("byhand@1") == [store / "byhand.safetensors"]
+    assert references() == ["byhand@2"]
+
+
+def test_a_number_in_a_card_put_there_by_hand_is_taken(make_model, candidate, store):
+    store.mkdir()
+    make_model(version=5).save(store / "byhand.safetensors")
+    candidate().rename(store / "byhand@3.safetensors")
+    assert references() == ["byhand@3", "byhand@5"]
+    assert find_model("byhand") == store / "byhand.safetensors"
+    remove_model("byhand@5")
+    assert keep_model(candidate(), "byhand").reference == "byhand@6"
+
+
+def test_a_damaged_file_without_a_version_is_no_other_model(candidate, store):
+    kept = [keep_model(candidate(), "mine") for _ in range(3)]
+    (store / "mine.safetensors").write_bytes(b"PK nothing")
+    assert find_model("mine@2") == kept[1].path
+    assert find_model("mine") == kept[2].path
+    (damaged,) = scan_models()[1]
+    assert remove_model(damaged.path) == [store / "mine.safetensors"]
+    assert references() == ["mine@1", "mine@2", "mine@3"]
+
+
+def test_of_two_files_with_one_reference_the_one_that_is_named_is_removed(candidate, store):
+    keep_model(candidate(), "mine")
+    candidate().rename(store / "mine.safetensors")
+    with pytest.raises(UserError, match=r"2 files are called 'mine@1'.*mine\.safetensors"):
+        remove_model("mine@1")
+    assert references() == ["mine@1", "mine@1"]
+    remove_model(store / "mine.safetensors")
+    assert [entry.path.name for entry in list_models() if not entry.bundled] == ["mine@1.safetensors"]
+
+
+def test_only_files_of_the_store_are_removed(candidate, store):
+    keep_model(candidate(), "mine")
+    for path in (candidate(), find_model("nuclei"), store / "none.safetensors", store / "versions.json"):
+        with pytest.raises(UserError, match="no model file in"):
+            remove_model(path)
+    assert candidate().exists()
+    assert find_model("nuclei").exists()
+    assert (store / "versions.json").exists()
 
 
 def test_files_by_path(candidate, tmp_path, monkeypatch):

@@ -10,9 +10,11 @@ from napari_localize.core.planes import ArrayPlane
 from napari_localize.core.samples import ANNOTATIONS, sample_folder
 from napari_localize.core.tiling import Rectangle
 from napari_localize.evaluation.calibration import probability
+from napari_localize.evaluation.verdict import changes_in_words
 from napari_localize.formats import read_annotations
 from napari_localize.models.card import read_card
 from napari_localize.models.localizer import load_model
+from napari_localize.training import compare
 from napari_localize.training.compare import Part, compare_models
 
 
@@ -54,3 +56,14 @@ def test_table_and_verdict_count_halves_of_a_plane_together(parts):
     assert compared["new"]["count_error"] == pytest.approx(gate["new"])
     wrong = [change["text"].endswith("wrongly") for change in compared["changes"]]
     assert wrong == sorted(wrong, reverse=True)
+
+
+def test_changes_are_counted_before_the_list_of_them_is_cut(parts, monkeypatch):
+    base, model = load_model("generalist"), load_model("nuclei")
+    whole = compare_models(model, base, parts[:2], "", lambda: False)
+    wrong = sum(change["text"].endswith("wrongly") for change in whole["changes"])
+    assert 0 < wrong < len(whole["changes"])
+    monkeypatch.setattr(compare, "MOST_CHANGES", wrong)
+    cut = compare_models(model, base, parts[:2], "", lambda: False)
+    assert len(cut["changes"]) == wrong
+    assert changes_in_words(cut) == changes_in_words(whole)

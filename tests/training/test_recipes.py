@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -126,6 +126,6 @@ def test_crops_can_be_chosen_too():
 def test_what_was_chosen_automatically_can_be_chosen_and_gives_the_same():
     for planes in ([plane(diameter=30.0)], [plane(), plane(value=200, object_value=20)] * 4):
         automatic = choose(planes)
-        assert None not in vars(automatic.parts).values()
-        again = choose(planes, **automatic.parts.as_dict())
+        assert set(automatic.parts) == {part.name for part in fields(RecipeChoices)}
+        again = choose(planes, **automatic.parts)
         assert (again.recipe, again.object_diameter) == (automatic.recipe, automatic.object_diameter)

@@ -6,6 +6,7 @@ import json
 import math
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -448,6 +449,22 @@ def test_a_new_model_knows_its_parent_and_is_tried_on_what_that_could_do(base, t
     # On the same planes there is no earlier domain: the comparison itself is about them.
     again = train_model(planes[:5], boxes[:5], TrainSettings(**{**ONE_EPOCH, "base": str(path)}))
     assert again.comparison["domains"] == []
+
+
+def test_a_plane_is_known_again_whatever_of_it_was_reviewed(base, tmp_path):
+    planes, boxes = zip(*(scene(seed, side=320, count=80) for seed in range(5)), strict=True)
+    reviewed = [KnownArea([[0, 0, 100, 100]])] * 5
+    first = train_model(planes, boxes, TrainSettings(**{**ONE_EPOCH, "base": base("blob")}), known=reviewed)
+    path = tmp_path / "first.safetensors"
+    first.model.save(path)
+    save_checks(checks_path(path), first.checks)
+    assert all(len(window.counted) for window in first.checks.windows)
+    # Finished wholly since, with boxes of another size.
+    larger = [replace(each, boxes=each.boxes + np.array([-2, -2, 2, 2], np.float32)) for each in boxes]
+    wholly = train_model(planes, larger, TrainSettings(**{**ONE_EPOCH, "base": str(path)}))
+    assert wholly.comparison["domains"] == []
+    marks = [[plane["sha256"] for plane in each.model.card.training["planes"]] for each in (first, wholly)]
+    assert marks[0] == marks[1]
 
 
 def test_a_cancelled_training_still_looks_back_but_not_for_long(base, tmp_path, monkeypatch):

@@ -34,8 +34,8 @@ METRICS = {
 def keep(tmp_path, models):
     """Keep a model with weights of its own, trained from another one."""
 
-    def keep(name, parent=None, **card):
-        ancestors = []
+    def keep(name, parent=None, ancestors=(), **card):
+        ancestors = list(ancestors)
         if parent:
             known = read_card(find_model(parent))
             digest = weights_digest(find_model(parent))
@@ -97,6 +97,31 @@ def test_models_stand_below_the_one_they_were_trained_from(widget, keep, show):
     widget.tree.choose("mine@2")
     assert "not there any more" in widget.card.text()
     assert not widget.use_button.isEnabled()
+
+
+def test_a_missing_ancestor_is_not_the_users_model_of_the_same_name(widget, keep, show, until, monkeypatch):
+    keep("mine")
+    # From another computer, where another model was called so.
+    keep("theirs", ancestors=[Ancestor(reference="mine@1", sha256="0" * 64)])
+    missing = show("theirs@1").parent()
+    assert (missing.text(0), missing.text(4)) == ("mine@1", "not there")
+    widget.tree.setCurrentItem(missing)
+    assert widget.tree.selected is None
+    assert "<b>mine@1</b> is not there any more" in widget.card.text()
+    assert not any(action.isEnabled() for action in widget.menu_actions.values())
+    assert not widget.use_button.isEnabled()
+    assert not widget.retrain_button.isEnabled()
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("better", True))
+    widget.remove()
+    widget.rename()
+    widget.refresh()
+    until(lambda: not widget.busy)
+    assert widget.tree.currentItem().text(4) == "not there"
+    assert [entry.reference for entry in find_names("mine")] == ["mine@1"]
+    widget.tree.choose("mine@1")
+    assert widget.tree.selected.path == find_model("mine@1")
+    assert widget.menu_actions["Remove"].isEnabled()
 
 
 def test_a_card_is_read_as_a_story(widget, keep, show, until):
@@ -199,6 +224,30 @@ def test_removing_asks_and_says_what_descends_from_it(widget, keep, show, until,
     until(lambda: not widget.busy and not find_names("mine"))
     assert "was removed" in widget.message.text()
     assert keep("mine") == "mine@2"
+
+
+def test_removing_a_file_leaves_what_else_has_its_name(widget, keep, until, monkeypatch):
+    for _ in range(3):
+        keep("mine")
+    asked = []
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: asked.append(args[-1]) or QMessageBox.StandardButton.Yes)
+    damaged, twin = (store_folder() / f"mine{end}.safetensors" for end in ("", "@02"))
+    damaged.write_bytes(b"PK nothing")
+    shutil.copy(find_model("mine@2"), twin)
+    until(lambda: "mine" in rows(widget) and not widget.busy)
+    widget.tree.choose("damaged mine.safetensors")
+    widget.menu_actions["Remove"].trigger()
+    until(lambda: not damaged.exists() and not widget.busy)
+    assert "mine.safetensors" in asked[0]
+    assert [entry.version for entry in find_names("mine")] == [1, 2, 2, 3]
+    same = [item for item in widget.tree.items() if item.text(0) == "mine@2"]
+    for item in same:
+        widget.tree.setCurrentItem(item)
+        if widget.tree.selected.path == twin:
+            break
+    widget.menu_actions["Remove"].trigger()
+    until(lambda: not twin.exists() and not widget.busy)
+    assert [entry.path.name for entry in find_names("mine")] == [f"mine@{n}.safetensors" for n in (1, 2, 3)]
 
 
 def find_names(name):

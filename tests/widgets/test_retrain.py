@@ -271,6 +271,38 @@ def test_time_and_its_unit_are_remembered(widget, viewer, qtbot):
     again.close_down()
 
 
+def test_each_unit_of_time_has_a_number_of_its_own(widget):
+    widget.amount.setValue(90)
+    widget.unit.setCurrentText("epochs")
+    widget.amount.setValue(5)
+    widget.unit.setCurrentText("seconds")
+    assert widget.amount.value() == 90
+    widget.unit.setCurrentText("epochs")
+    assert widget.amount.value() == 5
+
+
+def test_a_list_of_changes_that_was_cut_says_so(widget, viewer):
+    listed = {"name": "cells", "box": [5, 5, 13, 13], "other": None, "score": 0.9}
+    comparison = {
+        "planes": ["cells"],
+        "new": {"AP50": 0.9, "F1": 0.8, "count_error": 0.1},
+        "gate": None,
+        "changes": [{**listed, "kind": "gained", "text": "small 0.90, wrongly"}],
+    }
+    widget.comparison.present("Trained.", comparison, "plain@1", "mine")
+    assert "gained 1 (0 rightly)" in widget.comparison.text()
+    assert "listed" not in widget.comparison.text()
+    counts = {"gained": {"boxes": 7000, "rightly": 6000}, "lost": {"boxes": 30, "rightly": 30}}
+    widget.comparison.present("Trained.", {**comparison, "change counts": counts}, "plain@1", "mine")
+    text = widget.comparison.text()
+    assert "gained 7000 (6000 rightly)" in text
+    assert "href='gained'" in text
+    # Of these none is listed, so there is nothing to go through.
+    assert "lost 30 (30 rightly)" in text
+    assert "href='lost'" not in text
+    assert "1 of 7,030 is listed, wrong ones first" in text
+
+
 def test_the_curve_follows_the_theme(trained, viewer, until):
     until(lambda: trained.curve.canvas is not None)
     dark = trained.curve.canvas.figure.get_facecolor()

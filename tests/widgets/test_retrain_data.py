@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import tifffile
@@ -222,6 +224,25 @@ def test_classes_are_learnt_as_chosen_and_it_is_remembered(
     again = dock(RetrainWidget)
     added(again, plate, until)
     assert again.data.class_map == {"Small": "small", "large": None}
+
+
+def test_a_class_map_is_not_that_of_the_next_data(widget, plate, until):
+    other = plate.parent.with_name("other plate")
+    shutil.copytree(plate.parent, other)
+    added(widget, plate, until)
+    widget.data.set_class_map({"Small": "small"})
+    # With more data it is still that of the first ones.
+    added(widget, other / "boxes.json", until)
+    assert widget.data.class_map == {"Small": "small"}
+    for data in list(widget.data.added):
+        widget.data.remove(data)
+    added(widget, other / "boxes.json", until)
+    assert widget.data.class_map == {}
+    assert "Small as small" not in widget.data.text()
+    assert "(Small 6)" in widget.material.text()
+    widget.data.remove(widget.data.added[0])
+    added(widget, plate, until)
+    assert widget.data.class_map == {"Small": "small"}
 
 
 def test_a_map_that_cannot_be_is_said_in_the_dialog(qtbot, viewer):

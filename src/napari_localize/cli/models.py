@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rename = add("rename", _rename, "give one version of a model of yours another name")
     rename.add_argument("reference", metavar="NAME@VERSION")
     rename.add_argument("name", metavar="NEW-NAME")
-    remove = add("remove", _remove, "delete a model of yours: one version (mine@3), or all of a name")
+    remove = add(
+        "remove", _remove, "delete models of yours: one version (mine@3), all of a name, or one file by its path"
+    )
     remove.add_argument("name", metavar="NAME")
 
 

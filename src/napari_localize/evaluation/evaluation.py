@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from napari_localize.core.planes import PlaneSource
 
-SAME = 1e-9
-"""Thresholds that differ by less are the same."""
+SAME = 5e-8
+"""Thresholds that differ by less are the same, as far as a float32 score can tell."""
 
 DISTANCES = (0.25, 0.5, 1.0, 1.5, 2.0)
 """Distances at which average precision of points is taken, as parts of that of a hit."""
@@ -117,7 +117,8 @@ class Evaluation:
         limit = iou if distance is None else distance
         classes = present_classes(found, true)
         tell(2, 10)
-        limits = tuple(round(part * limit, 6) for part in DISTANCES) if points else IOUS
+        # That of a hit as it is, so that it is found again among them.
+        limits = tuple(limit if part == 1 else round(part * limit, 6) for part in DISTANCES) if points else IOUS
         limits = tuple(limit if math.isclose(each, limit) else each for each in limits)
         matches = match_planes(found, true, classes, limit, points=points, widest=limits[-1] if points else IOUS[0])
         tell(4, 10)

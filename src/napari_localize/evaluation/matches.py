@@ -71,7 +71,8 @@ class Matches:
 
     def above(self, threshold: float | None) -> NDArray[np.bool_]:
         """Tell which predictions have at least a score; None for all."""
-        return np.ones(len(self.scores), bool) if threshold is None else self.scores >= threshold
+        # In the type of the scores: 0.7 itself is above the score that is written so.
+        return np.ones(len(self.scores), bool) if threshold is None else self.scores >= np.float32(threshold)
 
     def assigned(self, limit: float) -> Rows:
         """Return the partners at another, stricter limit."""

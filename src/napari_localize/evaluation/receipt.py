@@ -136,8 +136,9 @@ def command_line(
 ) -> str:
     """Return the call of the command line that gives the same numbers."""
     words = ["napari-localize", "evaluate", "--predictions", predictions, "--annotations", annotations]
-    words += ["--iou", f"{iou:g}"] if distance is None else ["--distance", f"{distance:g}"]
-    words += [] if threshold is None else ["--threshold", f"{threshold:g}"]
+    words += ["--iou", _exact(iou)] if distance is None else ["--distance", _exact(distance)]
+    # Scores are compared as float32, and as such a threshold is short.
+    words += [] if threshold is None else ["--threshold", _exact(np.float32(threshold))]
     words += ["--ignore-classes"] if ignore_classes else []
     words += [] if images is None else ["--images", images]
     return shlex.join([*words, "--report", "report.html"])
@@ -159,6 +160,11 @@ def _described(planes: Mapping[Any, Detections], source: str | os.PathLike[str] 
         "judged_by_person": judged_by_person(planes),
         "boxes_sha256": fingerprint(planes),
     }
+
+
+def _exact(number: float | np.float32) -> str:
+    """Return the shortest text that is read as the same number: a rounded threshold may leave out the best box."""
+    return np.format_float_positional(number, trim="-")
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from napari_localize.evaluation.forgetting import forgotten
@@ -59,9 +58,34 @@ def _here(comparison: Mapping[str, Any]) -> tuple[str, str]:
     return str(gate["word"]), turns + str(gate["sentence"])
 
 
+def count_changes(changes: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Count changes, given by their kinds and texts: by kind how many ``boxes``, and how many of them ``rightly``."""
+    counts: dict[str, dict[str, int]] = {}
+    for kind, text in changes:
+        count = counts.setdefault(kind, {"boxes": 0, "rightly": 0})
+        count["boxes"] += 1
+        count["rightly"] += text.endswith("rightly")
+    return counts
+
+
 def changes_in_words(comparison: Mapping[str, Any]) -> dict[str, str]:
     """Say by kind what the new model does otherwise, such as ``gained 31 (28 rightly)``."""
-    changes = comparison.get("changes", [])
-    every = Counter(change["kind"] for change in changes)
-    right = Counter(change["kind"] for change in changes if change["text"].endswith("rightly"))
-    return {kind: f"{kind} {number} ({right[kind]} rightly)" for kind, number in every.items()}
+    return {
+        kind: f"{kind} {count['boxes']} ({count['rightly']} rightly)" for kind, count in _counts(comparison).items()
+    }
+
+
+def listed_in_words(comparison: Mapping[str, Any]) -> str:
+    """Say how many of the changes are listed, where that is not all; nothing otherwise."""
+    listed, every = len(comparison.get("changes", [])), sum(count["boxes"] for count in _counts(comparison).values())
+    return (
+        f"{listed:,} of {every:,} {'is' if listed == 1 else 'are'} listed, wrong ones first" if listed < every else ""
+    )
+
+
+def _counts(comparison: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
+    """Return the counts of all changes; an older comparison has the list only."""
+    counts: Mapping[str, Mapping[str, int]] | None = comparison.get("change counts")
+    if counts is None:
+        return count_changes((change["kind"], change["text"]) for change in comparison.get("changes", []))
+    return counts

@@ -44,7 +44,7 @@ class CheckWindow:
     plane : str
         What the plane is called; windows of one plane stand together.
     sha256 : str
-        Fingerprint of the plane as it was learnt from, by which it is known again; may be empty.
+        Fingerprint of the plane, by which it is known again; may be empty.
     pixels : (H, W, C) array
         As in the image, or reduced.
     boxes : Detections

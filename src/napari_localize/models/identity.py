@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -47,6 +47,12 @@ def identify(name: str | os.PathLike[str]) -> dict[str, Any]:
             "parent": card.parent,
             "created": card.created,
             "licence": card.licence,
-            "torch": card.training.get("torch"),
+            "torch": _torch(card.training),
         }
     return said
+
+
+def _torch(training: Mapping[str, Any]) -> Any:
+    """Return the version of torch that a card tells of: a bundled one's and one's own write it in different places."""
+    versions = training.get("versions")
+    return training.get("torch") or (versions.get("torch") if isinstance(versions, Mapping) else None)

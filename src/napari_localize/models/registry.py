@@ -86,7 +86,8 @@ def scan_models() -> tuple[list[ModelEntry], list[DamagedModel]]:
             except UserError as error:
                 damaged.append(DamagedModel(file.path.stem, file.path, str(error)))
             else:
-                found.append(ModelEntry(file.name, file.version or card.version, file.path, bundled, card))
+                version = card.version if file.version is None else file.version
+                found.append(ModelEntry(file.name, version, file.path, bundled, card))
         rank = {name: index for index, name in enumerate(BUNDLED_ORDER)}
         entries += sorted(found, key=lambda entry: rank.get(entry.name, len(rank)))
     return entries, damaged
@@ -106,7 +107,7 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         When there is no such model; the message names those that there are.
     """
     text = os.fspath(name_or_path)
-    if text.endswith(SUFFIX) or os.sep in text or "/" in text:
+    if _is_path(text):
         if not os.path.isfile(text):
             raise UserError(f"there is no model file {text}; give a name from napari-localize models list or a file.")
         return Path(text)
@@ -152,7 +153,8 @@ def keep_model(path: str | os.PathLike[str], name: str, *, with_checks: bool = T
     """
     entry = _store(Path(path), name, read_card(path))
     checks = checks_path(path)
-    with suppress(OSError):
+    # The model is in the store now, also where there is no room for more.
+    with suppress(OSError, UserError):
         if with_checks and checks.is_file():
             _move(checks, checks_path(entry.path))
     discard_model(path)
@@ -195,36 +197,50 @@ def export_model(
             shutil.copyfile(checks, temporary)
 
 
-def rename_model(reference: str, name: str) -> ModelEntry:
+def rename_model(reference: str | os.PathLike[str], name: str) -> ModelEntry:
     """Give one version of the user's models another name; it becomes the next version of that.
 
     Models that were trained from it still find it, by its weights.
+
+    Parameters
+    ----------
+    reference : str or path
+        ``mine@3``, or a file in the user's store.
+    name : str
+        Its new name.
 
     Raises
     ------
     UserError
         When there is no such model of the user's, or the name cannot be one.
     """
-    path = _own(reference)
+    path = _own(reference)[-1]
     card = read_card(path)
     if card.name == name:
         raise UserError(f"{reference} has the name {name!r} already; choose another one.")
     entry = _store(path, name, card)
-    with suppress(OSError):
+    with suppress(OSError, UserError):
         _move(checks_path(path), checks_path(entry.path))
     _remove(path)
     return entry
 
 
-def describe_model(reference: str, text: str) -> ModelCard:
+def describe_model(reference: str | os.PathLike[str], text: str) -> ModelCard:
     """Write another description into the card of one of the user's models, and return the card.
+
+    Parameters
+    ----------
+    reference : str or path
+        ``mine@3``, or a file in the user's store.
+    text : str
+        What it is for.
 
     Raises
     ------
     UserError
         When there is no such model of the user's, or the text is too long.
     """
-    path = _own(reference)
+    path = _own(reference)[-1]
     if len(text) > LONGEST_DESCRIPTION:
         raise UserError(f"the description has {len(text)} letters; write at most {LONGEST_DESCRIPTION}.")
     card = read_card(path).model_copy(update={"description": text})
@@ -233,29 +249,39 @@ def describe_model(reference: str, text: str) -> ModelCard:
     return card
 
 
-def _own(reference: str) -> Path:
-    """Return the file of one version of the user's models."""
-    files = [file for file in _files(store_folder()) if file.is_called(reference)]
-    if files:
-        return files[-1].path
-    if any(file.is_called(reference) for file in _files(BUNDLED)):
-        raise UserError(f"{reference!r} is a bundled model; it stays as it is.")
-    raise UserError(f"there is no model {reference!r} in {store_folder()}.")
+def _own(reference: str | os.PathLike[str]) -> list[Path]:
+    """Return the files of the user's models that a name, a name and a version, or a path means, oldest version first."""
+    text, folder = os.fspath(reference), store_folder()
+    if _is_path(text):
+        path = Path(text)
+        if not (path.is_file() and path.suffix == SUFFIX and path.parent.resolve() == folder.resolve()):
+            raise UserError(f"{text} is no model file in {folder}.")
+        return [path]
+    found = [file.path for file in _files(folder) if file.is_called(text)]
+    if found:
+        return found
+    if any(file.is_called(text) for file in _files(BUNDLED)):
+        raise UserError(f"{text!r} is a bundled model; it cannot be removed or changed.")
+    raise UserError(f"there is no model {text!r} in {folder}.")
 
 
-def remove_model(name: str) -> list[Path]:
-    """Delete a model of the user's store: one version (``mine@3``), or all of a name. Return the files' paths.
+def remove_model(name: str | os.PathLike[str]) -> list[Path]:
+    """Delete models of the user's store, and return the files' paths.
+
+    Parameters
+    ----------
+    name : str or path
+        One version (``mine@3``), all of a name, or a file in the store, which may be damaged.
 
     Raises
     ------
     UserError
         When there is no such model, or it is a bundled one, or the store cannot be written.
     """
-    chosen = [file.path for file in _files(store_folder()) if file.is_called(name)]
-    if not chosen and any(file.is_called(name) for file in _files(BUNDLED)):
-        raise UserError(f"{name!r} is a bundled model; it cannot be removed.")
-    if not chosen:
-        raise UserError(f"there is no model {name!r} in {store_folder()}.")
+    chosen = _own(name)
+    if len(chosen) > 1 and "@" in os.fspath(name):
+        files = ", ".join(map(str, chosen))
+        raise UserError(f"{len(chosen)} files are called {name!r}: {files}; give the path of the one to remove.")
     for path in chosen:
         _remove(path)
     return chosen
@@ -263,9 +289,9 @@ def remove_model(name: str) -> list[Path]:
 
 def _remove(path: Path) -> None:
     """Delete a model with its check set; its version stays taken."""
-    match = _match(path)
-    if match is not None and match[2]:
-        note_versions(path.parent, {match[1]: int(match[2])})
+    file = _file(path)
+    if file is not None and file.number:
+        note_versions(path.parent, {file.name: file.number})
     try:
         path.unlink()
         checks_path(path).unlink(missing_ok=True)
@@ -283,31 +309,43 @@ def _move(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True)
 class _File:
-    """A file whose name is that of a model; bundled ones have their version in the card only."""
+    """A file whose name is that of a model; bundled ones, and some put there by hand, have their version in the card."""
 
     name: str
     version: int | None
     path: Path
 
+    @property
+    def number(self) -> int | None:
+        """The version; None where neither name nor card tell it."""
+        if self.version is not None:
+            return self.version
+        try:
+            return _card(self.path).version
+        except UserError:
+            return None
+
     def is_called(self, text: str) -> bool:
         """Whether a name, or a name and a version, means this file."""
         name, _, version = text.partition("@")
-        if name != self.name or not version:
-            return name == self.name
-        return version == str(self.version if self.version is not None else read_card(self.path).version)
+        return name == self.name and (not version or version == str(self.number))
 
 
-def _match(path: Path) -> re.Match[str] | None:
-    return re.fullmatch(r"([^@]+)(?:@([0-9]{1,9}))?", path.stem)
+def _is_path(text: str) -> bool:
+    """Whether a text means a file, and not a model's name."""
+    return text.endswith(SUFFIX) or os.sep in text or "/" in text
+
+
+def _file(path: Path) -> _File | None:
+    """Return what the name of a file says; None where it is not that of a model."""
+    match = re.fullmatch(r"([^@]+)(?:@([0-9]{1,9}))?", path.stem)
+    return _File(match[1], int(match[2]) if match[2] else None, path) if match else None
 
 
 def _files(folder: Path) -> list[_File]:
-    """Files in a folder by name, oldest version first."""
-    files = []
-    for path in folder.glob(f"*{SUFFIX}") if folder.is_dir() else ():
-        if match := _match(path):
-            files.append(_File(match[1], int(match[2]) if match[2] else None, path))
-    return sorted(files, key=lambda file: (file.name, file.version or 0))
+    """Files in a folder by name, oldest version first; of damaged ones without a version, before all others."""
+    paths = folder.glob(f"*{SUFFIX}") if folder.is_dir() else ()
+    return sorted(filter(None, map(_file, paths)), key=lambda file: (file.name, file.number or 0))
 
 
 _cards: dict[Path, tuple[tuple[int, int], ModelCard | UserError]] = {}
@@ -344,7 +382,7 @@ def _store(source: Path, name: str, card: ModelCard) -> ModelEntry:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the model store {folder}: {error.strerror}.") from error
-    version = max((file.version or 0 for file in _files(folder) if file.name == name), default=0)
+    version = max((file.number or 0 for file in _files(folder) if file.name == name), default=0)
     version = max(version, last_versions(folder).get(name, 0)) + 1
     target = folder / f"{name}@{version}{SUFFIX}"
     renamed = card.model_copy(update={"name": name, "version": version, "weights_sha256": weights_digest(source)})

@@ -18,6 +18,7 @@ from napari_localize.evaluation.calibration import Judged, calibrate
 from napari_localize.evaluation.changes import changes
 from napari_localize.evaluation.gate import compare, mean_count_error, tally
 from napari_localize.evaluation.metrics import best_threshold, summarize
+from napari_localize.evaluation.verdict import count_changes
 from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
 
@@ -66,8 +67,10 @@ def compare_models(
     -------
     dict
         ``planes``: names; ``old``, ``new``: measures, the former None without a base; ``note``, with what is to be
-        known added; ``held_back``: as it was given, whether the parts took no part in the training; ``gate``: `evaluation.gate.Gate` as a dictionary, and ``changes``: `core.findings.Finding` as
-        dictionaries, None and empty without a base.
+        known added; ``held_back``: as it was given, whether the parts took no part in the training; ``gate``:
+        `evaluation.gate.Gate` as a dictionary, None without a base; ``changes``: `core.findings.Finding` as
+        dictionaries, at most `MOST_CHANGES`, and ``change counts``: see `evaluation.verdict.count_changes`, of all;
+        both are empty without a base.
 
     Raises
     ------
@@ -91,8 +94,8 @@ def compare_models(
     model.card.threshold = float(np.clip(best_threshold(found, true), FLOOR, 0.95))
     # What a model has learnt by heart says nothing of how sure it is elsewhere.
     model.card.calibration = calibrate(Judged(found, true, names)) if held_back else None
-    compared: dict[str, Any] = {"planes": list(dict.fromkeys(names)), "old": None, "gate": None, "changes": []}
-    compared["held_back"] = held_back
+    compared: dict[str, Any] = {"planes": list(dict.fromkeys(names)), "old": None, "held_back": held_back}
+    compared |= {"gate": None, "changes": [], "change counts": {}}
     if base is not None:
         before = run([base] * len(parts))
         if set(base.card.classes) & set(model.card.classes):
@@ -164,8 +167,13 @@ def _judge(
     """Return the verdict over planes, and what differs box by box."""
     classes = tuple(dict.fromkeys(name for boxes in (*true, *new, *old) for name in boxes.class_names))
     counts = [_by_plane(names, tally(side, true, classes)) for side in (old, new)]
-    listed = [finding.as_dict() for finding in changes(names, old, new, true)[:MOST_CHANGES]]
-    return {"gate": compare(*counts, classes).as_dict(), "changes": listed}
+    every = changes(names, old, new, true)
+    return {
+        "gate": compare(*counts, classes).as_dict(),
+        "changes": [finding.as_dict() for finding in every[:MOST_CHANGES]],
+        # Of all: the wrong ones come first, so that those listed say nothing of the share that is right.
+        "change counts": count_changes((finding.kind, finding.text) for finding in every),
+    }
 
 
 def _by_plane(names: Sequence[str], counts: NDArray[np.int64]) -> NDArray[np.int64]:

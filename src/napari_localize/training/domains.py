@@ -45,8 +45,8 @@ from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
 from napari_localize.models.registry import checks_path, list_models
 from napari_localize.training.compare import above, counting, measure
-from napari_localize.training.planes import busiest_windows, read_training_plane
-from napari_localize.training.record import fingerprint
+from napari_localize.training.duplicates import fingerprint
+from napari_localize.training.planes import busiest_windows
 
 SAMPLES = {"generalist": ("nuclei.tif", "tissue.png", "bacteria.tif"), "nuclei": ("nuclei.tif", "tissue.png")}
 """The sample images that show what a bundled model can do."""
@@ -165,11 +165,9 @@ def sample_checks(file_name: str) -> CheckSet:
     for index in sorted({0, len(planes) - 1}):
         name, boxes = planes[index]
         height, width, _ = sources[index].shape
-        typical = float(np.median(boxes.diameters))
-        known = KnownArea()
         whole = Rectangle(0, min(height, WINDOW), 0, min(width, WINDOW))
-        sha256 = fingerprint([read_training_plane(sources[index], boxes, typical)])
-        windows.append(cut_window(sources[index], boxes, known, whole, name=name, sha256=sha256))
+        sha256 = fingerprint(sources[index])
+        windows.append(cut_window(sources[index], boxes, KnownArea(), whole, name=name, sha256=sha256))
     return CheckSet(windows)
 
 

@@ -32,7 +32,7 @@ class Merged:
     ----------
     kept : list of int
         Which of the planes given are left, in their order.
-    annotations, known : list
+    annotations, known, fingerprints : list
         Of these planes.
     notes : list of str
         Sentences on what was merged.
@@ -41,6 +41,7 @@ class Merged:
     kept: list[int]
     annotations: list[Detections]
     known: list[KnownArea]
+    fingerprints: list[str]
     notes: list[str]
 
 
@@ -82,7 +83,12 @@ def merge_duplicates(
     contents: dict[int, _Content] = {}
     same: list[str] = []
     notes: list[str] = []
-    for index, key in enumerate(_keys(planes, should_stop)):
+    fingerprints = []
+    for plane in planes:
+        if should_stop():
+            raise Cancelled
+        fingerprints.append(fingerprint(plane))
+    for index, key in enumerate(_keys(planes, fingerprints, should_stop)):
         new = _Content(planes[index].shape, annotations[index], known[index], names[index])
         if key not in first:
             first[key] = index
@@ -99,7 +105,13 @@ def merge_duplicates(
     if len(notes) > _MOST_NAMED + 1:
         notes[_MOST_NAMED:] = [f"So it was with {len(notes) - _MOST_NAMED} more images."]
     kept = list(contents)
-    return Merged(kept, [each.boxes for each in contents.values()], [each.known for each in contents.values()], notes)
+    return Merged(
+        kept,
+        [each.boxes for each in contents.values()],
+        [each.known for each in contents.values()],
+        [fingerprints[index] for index in kept],
+        notes,
+    )
 
 
 def _join(old: _Content, new: _Content) -> str:
@@ -153,20 +165,12 @@ def _rows(boxes: Detections) -> set[tuple[str, bool, bytes]]:
     }
 
 
-def _keys(planes: Sequence[PlaneSource], should_stop: Callable[[], bool]) -> Iterator[str]:
+def _keys(planes: Sequence[PlaneSource], fingerprints: Sequence[str], should_stop: Callable[[], bool]) -> Iterator[str]:
     """Give for each plane a text that is the same as that of another one only if all of their pixels are."""
-    if len(planes) < 2:
-        yield from ("only one" for _ in planes)
-        return
-    samples = []
-    for plane in planes:
-        if should_stop():
-            raise Cancelled
-        samples.append(_sample(plane))
-    for plane, sample in zip(planes, samples, strict=True):
+    for plane, mark in zip(planes, fingerprints, strict=True):
         height, width, _ = plane.shape
-        if samples.count(sample) == 1 or height * width <= SAMPLED:
-            yield sample
+        if fingerprints.count(mark) == 1 or height * width <= SAMPLED:
+            yield mark
             continue
         if should_stop():
             raise Cancelled
@@ -174,7 +178,11 @@ def _keys(planes: Sequence[PlaneSource], should_stop: Callable[[], bool]) -> Ite
         yield _digest(plane, [(y, min(y + rows, height), 0, width) for y in range(0, height, rows)])
 
 
-def _sample(plane: PlaneSource) -> str:
+def fingerprint(plane: PlaneSource) -> str:
+    """Return a sha256 by which a plane is known again, whatever of it is reviewed and however it is learnt from.
+
+    It is that of all pixels; of a plane with more than `SAMPLED` of them that of some blocks.
+    """
     height, width, _ = plane.shape
     if height * width <= SAMPLED:
         return _digest(plane, [(0, height, 0, width)])

@@ -145,7 +145,7 @@ class Learning:
             choices=self.settings.choices,
         )
         self.recipe_text = chosen.text
-        self.tell({"event": "message", "text": chosen.text, "recipe": chosen.parts.as_dict()})
+        self.tell({"event": "message", "text": chosen.text, "recipe": chosen.parts})
         return chosen
 
     def _new_model(self, classes: tuple[str, ...]) -> Model:

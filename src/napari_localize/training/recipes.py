@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -64,13 +65,14 @@ FEWEST_TO_FOLLOW = 6
 class Chosen:
     """A recipe, a sentence in plain words that says what it is and why, and each of its parts.
 
-    Images are rescaled so that typical objects have the `object_diameter`, in pixels. In `parts` none is automatic.
+    Images are rescaled so that typical objects have the `object_diameter`, in pixels. `parts` has what is chosen for each
+    field of `RecipeChoices`, also where that was automatic.
     """
 
     recipe: Recipe
     text: str
     object_diameter: float
-    parts: RecipeChoices
+    parts: dict[str, Any]
 
 
 def choose_recipe(
@@ -174,19 +176,19 @@ def choose_recipe(
         most_steps=most_steps,
         crops=crops,
     )
-    parts = RecipeChoices(
-        head_first=head_first,
-        norm="frozen" if frozen else "updated",
-        learning_rate=rate,
-        augmentation=strength,
-        invert=invert > 0,
-        copy_paste=paste,
-        object_diameter=diameter,
-        crop_side=side,
-        average=average,
-        patience=patience,
-        most_steps=most_steps,
-    )
+    parts = {
+        "head_first": head_first,
+        "norm": "frozen" if frozen else "updated",
+        "learning_rate": rate,
+        "augmentation": strength,
+        "invert": invert > 0,
+        "copy_paste": paste,
+        "object_diameter": diameter,
+        "crop_side": side,
+        "average": average,
+        "patience": patience,
+        "most_steps": most_steps,
+    }
     return Chosen(recipe, f"Recipe for {boxes} boxes: {'; '.join(said)}.", diameter, parts)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import platform
 from collections import Counter
@@ -22,7 +21,6 @@ from napari_localize.models.card import Ancestor, ModelCard
 from napari_localize.models.digest import weights_digest
 from napari_localize.models.history import lineage
 from napari_localize.models.localizer import Model
-from napari_localize.training.crops import TrainingPlane
 
 MOST_POINTS = 200
 """Points of the curve that a card keeps."""
@@ -146,7 +144,7 @@ def describe(
     recipe : mapping
         How it was trained, see `learning.Learning.described`.
     names, fingerprints, counted : sequence
-        For each plane its name, its `fingerprint`, and its boxes.
+        For each plane its name, its `duplicates.fingerprint`, and its boxes.
     corrected : mapping
         See `corrections`.
     split : Split
@@ -192,14 +190,6 @@ def describe(
         card.metrics["compared with the parent"] = plain(comparison["gate"])
     if comparison.get("domains"):
         card.metrics["earlier domains"] = plain(comparison["domains"])
-
-
-def fingerprint(parts: Sequence[TrainingPlane]) -> str:
-    """Return the sha256 of the pixels of a plane as they are learnt from."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.pixels.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -34,7 +34,7 @@ from napari_localize.training.planes import (
     read_training_plane,
     training_windows,
 )
-from napari_localize.training.record import Curve, corrections, describe, fingerprint
+from napari_localize.training.record import Curve, corrections, describe
 from napari_localize.training.turns import Learnt, learn_in_turns
 
 PLANES_AFTER_CANCEL = 4
@@ -52,8 +52,8 @@ class TrainResult:
     comparison : dict
         ``planes``: names of the validation planes; ``old``, ``new``: measures of the base and the new model on
         them (``old`` is None without a base); ``note``: how the planes were divided; ``cross_validated``: whether
-        the new model's measures are those of models trained for a cross-validation; ``gate`` and ``changes``: see
-        `compare_models`; ``domains``: see `training.domains.check_domains`, empty without a base.
+        the new model's measures are those of models trained for a cross-validation; ``gate``, ``changes`` and ``change
+        counts``: see `compare_models`; ``domains``: see `training.domains.check_domains`, empty without a base.
     cancelled : bool
         Whether it was stopped before its time.
     checks : CheckSet
@@ -131,7 +131,7 @@ def train_model(
     grouping = group_planes(names, places, settings.hold_back, groups)
     job = _Training(settings, of_kept(names), Curve(tell), should_stop)
     job.grouping = grouping.of(merged.kept)
-    return job.run(of_kept(planes), merged.annotations, merged.known)
+    return job.run(of_kept(planes), merged.annotations, merged.known, merged.fingerprints)
 
 
 @dataclass
@@ -144,7 +144,11 @@ class _Training:
     grouping: Grouping | None = None
 
     def run(
-        self, planes: Sequence[PlaneSource], annotations: Sequence[Detections], known: Sequence[KnownArea]
+        self,
+        planes: Sequence[PlaneSource],
+        annotations: Sequence[Detections],
+        known: Sequence[KnownArea],
+        fingerprints: Sequence[str],
     ) -> TrainResult:
         self.base = load_model(self.settings.base, self.settings.device) if self.settings.base else None
         base_classes = () if self.base is None else self.base.card.classes
@@ -197,7 +201,6 @@ class _Training:
         turns = learnt.judges or [(Fold(split.train, split.validation), model)]
         judged = [(judge, part) for number, (fold, judge) in enumerate(turns) for part in judged_on(fold, f"{number}")]
         comparison = self._compare(model, judged, split)
-        fingerprints = [fingerprint(parts) for parts in read]
         comparison["domains"] = self._look_back(model, fingerprints)
         describe(
             model.card,

@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QLineEdit, QMessageBox, QVBoxLayout, QWidget
 
 from napari_localize.core.findings import KIND_COLORS, Finding
-from napari_localize.evaluation.verdict import Verdict, changes_in_words, verdict
+from napari_localize.evaluation.verdict import Verdict, changes_in_words, listed_in_words, verdict
 from napari_localize.widgets._domains import domains_html
 from napari_localize.widgets._findings import FindingsBar
 from napari_localize.widgets._parts import button, hint, line, row, say, titled
@@ -74,11 +74,15 @@ class ComparisonBox(QWidget):
         say(self._sentence, " ".join(filter(None, (escape(judged.sentence), note))))
         self._sentence.setToolTip("Compared on: " + ", ".join(escape(str(plane)) for plane in planes) if planes else "")
         self._changes = [Finding.from_dict(change) for change in comparison.get("changes", [])]
+        listed = {change.kind for change in self._changes}
         links = [
             f"<a style='color: {KIND_COLORS[kind]}' href='{kind}'>{escape(text)}</a>"
+            if kind in listed
+            else escape(text)
             for kind, text in changes_in_words(comparison).items()
         ]
-        say(self._differing, "Boxes that differ: " + ", ".join(links) if links else "")
+        cut = listed_in_words(comparison)
+        say(self._differing, "Boxes that differ: " + ", ".join(links) + (f" ({cut})" if cut else "") if links else "")
         self.findings.clear()
         self.name.setText(name)
         # Enter in the name, and the button that stands out, never switch to something worse.

@@ -165,10 +165,13 @@ class DataBox(Section):
         """Take note of the classes of the data in a folder, and of those that the base model knows."""
         self._counts, self._wanted = counts, wanted
         if home != self._home:
-            self._home = home
             found = remembered_for(_MEMORY, home)
             if isinstance(found, dict):
                 self.class_map = dict(found)
+            elif not (home and Path(self._home).is_relative_to(home)):
+                # What was chosen for other data means nothing here; in a folder above it data were only added.
+                self.class_map = {}
+            self._home = home
         self._show_classes()
 
     def ask_classes(self) -> None:

@@ -46,7 +46,7 @@ class ModelActions(QObject):
         if not fine or not name.strip() or name.strip() == entry.name:
             return
         try:
-            new = rename_model(entry.reference, name.strip())
+            new = rename_model(entry.path, name.strip())
         except UserError as error:
             warn(str(error), self)
             return
@@ -62,7 +62,7 @@ class ModelActions(QObject):
         if not fine or text == entry.card.description:
             return
         try:
-            describe_model(entry.reference, " ".join(text.split()))
+            describe_model(entry.path, " ".join(text.split()))
         except UserError as error:
             warn(str(error), self)
             return
@@ -111,20 +111,23 @@ class ModelActions(QObject):
         below : sequence of str
             References of the models that descend from it.
         """
-        from napari_localize.models.registry import remove_model
+        from napari_localize.models.registry import DamagedModel, remove_model
 
-        question = f"Delete {model.reference} for good? Its number is not given to another model."
+        # A damaged file may be called as all versions of a model are together.
+        named = model.path.name if isinstance(model, DamagedModel) else model.reference
+        question = f"Delete {named} for good? Its number is not given to another model."
         if below:
-            named = ", ".join(below[:_MOST_NAMED]) + (", ..." if len(below) > _MOST_NAMED else "")
+            others = ", ".join(below[:_MOST_NAMED]) + (", ..." if len(below) > _MOST_NAMED else "")
             question += (
-                f"\n\n{number(len(below), 'model')} descend{'s' * (len(below) == 1)} from it: {named}. They go on "
+                f"\n\n{number(len(below), 'model')} descend{'s' * (len(below) == 1)} from it: {others}. They go on "
                 "working, but can no longer be compared on its check planes."
             )
         if QMessageBox.question(self._window, "Remove a model", question) != QMessageBox.StandardButton.Yes:
             return
         try:
-            remove_model(model.reference)
+            # Exactly this file, whatever else has its name.
+            remove_model(model.path)
         except UserError as error:
             warn(str(error), self)
             return
-        self.done.emit(f"{model.reference} was removed.", "")
+        self.done.emit(f"{named} was removed.", "")

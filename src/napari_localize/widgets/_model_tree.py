@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _HEADS = ("Model", "AP50", "F1", "Date", "Classes")
 _WIDTHS = (110, 42, 42, 78, 60)
+_KEY, _REFERENCE, _KNOWN = (Qt.ItemDataRole.UserRole + number for number in range(3))
 _GONE = "It was removed, or never came to this computer; the models below were trained from it."
 
 
@@ -48,14 +49,22 @@ class ModelTree(QTreeWidget):
 
     @property
     def key(self) -> str:
-        """What the selected row is about: the reference of a model, or of one that is missing."""
+        """What tells the selected row from all others: of most models the reference, of a missing one never."""
+        return self._said(_KEY)
+
+    @property
+    def reference(self) -> str:
+        """What the selected row is called; a missing model may be called as one of the user's is."""
+        return self._said(_REFERENCE)
+
+    def _said(self, role: int) -> str:
         item = self.currentItem()
-        return "" if item is None else str(item.data(0, Qt.ItemDataRole.UserRole))
+        return "" if item is None else str(item.data(0, role))
 
     def show_models(self, roots: Sequence[Node], damaged: Sequence[DamagedModel], choose: str = "") -> None:
         """Show a tree of models and the files that cannot be read; what was selected stays so."""
-        choose = choose or self.key
-        folded = {str(item.data(0, Qt.ItemDataRole.UserRole)) for item in self.items() if not item.isExpanded()}
+        wanted = (choose,) if choose else (self.key, self.reference)
+        folded = {str(item.data(0, _KEY)) for item in self.items() if not item.isExpanded()}
         before = self.key
         with QSignalBlocker(self):
             self.clear()
@@ -65,14 +74,15 @@ class ModelTree(QTreeWidget):
             for each in damaged:
                 self._add_damaged(each)
             for item in self.items():
-                item.setExpanded(str(item.data(0, Qt.ItemDataRole.UserRole)) not in folded or not before)
-            self.choose(choose)
+                item.setExpanded(str(item.data(0, _KEY)) not in folded or not before)
+            self.choose(*wanted)
         self._changed()
 
-    def choose(self, key: str) -> None:
-        """Select a model by its reference; the first one where it is not there."""
+    def choose(self, *wanted: str) -> None:
+        """Select a row by its key or its reference, the first of them that is there; or else the first row."""
         items = list(self.items())
-        found = [item for item in items if item.data(0, Qt.ItemDataRole.UserRole) == key] or items[:1]
+        ways = [(role, text) for text in wanted for role in (_KEY, _REFERENCE)]
+        found = [item for role, text in ways for item in items if item.data(0, role) == text] or items[:1]
         if found:
             self.setCurrentItem(found[0])
             self.scrollToItem(found[0])
@@ -88,7 +98,7 @@ class ModelTree(QTreeWidget):
         words = text.casefold().split()
         fitting = 0
         for item in reversed(list(self.items())):
-            fits = all(word in item.data(0, Qt.ItemDataRole.UserRole + 1) for word in words)
+            fits = all(word in item.data(0, _KNOWN) for word in words)
             fitting += fits
             below = any(not item.child(index).isHidden() for index in range(item.childCount()))
             item.setHidden(not fits and not below)
@@ -119,14 +129,15 @@ class ModelTree(QTreeWidget):
 
         entry = node.entry
         if entry is None:
-            item = self._row((node.reference, "", "", "", "not there"), node.reference, "")
+            # Never the key of a model that is there: another one of the user's may be called the same.
+            item = self._row((node.reference, "", "", "", "not there"), f"missing: {node.reference}", "", None)
             _grey(item, f"{node.reference} is not there any more. {_GONE}")
             return item
         card = entry.card
         classes = ", ".join(card.classes[:20])[:300]
         numbers = ["" if (value := measure_of(card, name)) is None else f"{value:.2f}" for name in ("AP50", "F1")]
         known = f"{classes} {card.created[:10]} {card.description[:2000]} {'bundled' if entry.bundled else 'yours'}"
-        item = self._row((entry.reference, *numbers, card.created[:10], classes), entry.reference, known)
+        item = self._row((entry.reference, *numbers, card.created[:10], classes), entry.reference, known, entry)
         stopped = "Its training was stopped by hand before its time." if card.training.get("stopped") is True else ""
         told = (entry.reference, card.description[:300], f"Classes: {classes}", stopped)
         item.setToolTip(0, "\n".join(filter(None, told)))
@@ -134,20 +145,25 @@ class ModelTree(QTreeWidget):
         for column in (1, 2):
             item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             item.setToolTip(column, "On the planes that were held back from its training, or its test images.")
-        self._models[entry.reference] = entry
         return item
 
     def _add_damaged(self, damaged: DamagedModel) -> None:
         key = f"damaged {damaged.path.name}"
-        item = self._row((damaged.reference, "", "", "", "cannot be read"), key, "damaged")
+        item = self._row((damaged.reference, "", "", "", "cannot be read"), key, "damaged", damaged)
         _grey(item, damaged.reason)
-        self._models[key] = damaged
         self.addTopLevelItem(item)
 
-    def _row(self, texts: Sequence[str], key: str, known: str) -> QTreeWidgetItem:
+    def _row(
+        self, texts: Sequence[str], key: str, known: str, model: ModelEntry | DamagedModel | None
+    ) -> QTreeWidgetItem:
+        # Two files, and two missing models, may be called the same.
+        keys = (key, *(f"{key} {number}" for number in range(2, len(self._models) + 2)))
+        key = next(each for each in keys if each not in self._models)
+        self._models[key] = model
         item = QTreeWidgetItem(list(texts))
-        item.setData(0, Qt.ItemDataRole.UserRole, key)
-        item.setData(0, Qt.ItemDataRole.UserRole + 1, f"{texts[0]} {known}".casefold())
+        item.setData(0, _KEY, key)
+        item.setData(0, _REFERENCE, texts[0])
+        item.setData(0, _KNOWN, f"{texts[0]} {known}".casefold())
         return item
 
     def _changed(self) -> None:

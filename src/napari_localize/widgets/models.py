@@ -243,7 +243,7 @@ class ModelsWidget(Dock):
             )
         elif self.tree.key:
             self.card.show_text(
-                f"<b>{escape(self.tree.key)}</b> is not there any more, or never came to this computer. "
+                f"<b>{escape(self.tree.reference)}</b> is not there any more, or never came to this computer. "
                 "The models below it were trained from it; import its file to have it back."
             )
         else:
@@ -324,10 +324,10 @@ class ModelsWidget(Dock):
         """Ask, and delete the selected model."""
         selected = self.tree.selected
         if selected is not None and not getattr(selected, "bundled", False):
-            self.tasks.remove(selected, self._below(selected.reference))
+            self.tasks.remove(selected, self._below(selected.path))
 
-    def _below(self, reference: str) -> list[str]:
-        nodes = [node for root in self._roots for node in root.walk() if node.entry and node.reference == reference]
+    def _below(self, path: Path) -> list[str]:
+        nodes = [node for root in self._roots for node in root.walk() if node.entry and node.entry.path == path]
         return [each.reference for node in nodes for each in node.walk() if each is not node and each.entry]
 
     def _done(self, text: str, reference: str) -> None:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QEvent, QSignalBlocker, QTimer
 from qtpy.QtWidgets import QLabel, QSpinBox
 
 from napari_localize.core.errors import UserError
@@ -355,8 +355,10 @@ class RetrainWidget(Dock):
     def _unit_changed(self) -> None:
         unit = self.unit.currentText()
         low, high, usual = _UNITS[unit]
-        self.amount.setRange(low, high)
-        self.amount.setValue(int(remembered_number(f"training {unit}", usual)))
+        # The other unit's number is only made to fit: nobody has chosen it for this one.
+        with QSignalBlocker(self.amount):
+            self.amount.setRange(low, high)
+            self.amount.setValue(int(remembered_number(f"training {unit}", usual)))
         remember("training unit", unit)
 
     def _remember(self, amount: int) -> None:
