@@ -119,7 +119,7 @@ def test_models_as_a_tree_and_as_a_story(call, store, untrained):
     (store / "bad@1.safetensors").write_bytes(b"PK nothing")
     tree = call("models", "tree")
     assert tree.status == 0
-    for words in ("generalist@2", "mine@1", "better@1", "cell, dot", "bad@1", "can run code"):
+    for words in ("generalist@3", "mine@1", "better@1", "cell, dot", "bad@1", "can run code"):
         assert words in tree.out
     machine = call("models", "tree", "--json").json
     assert {"reference": "mine@1", "there": True, "children": []} in machine["models"]

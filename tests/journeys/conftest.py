@@ -163,6 +163,7 @@ class Person:
         """Keep a picture of the window where JOURNEY_PICTURES says so, for people to look at."""
         folder = os.environ.get("JOURNEY_PICTURES")
         if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
             self.bot.wait(600)
             self.viewer.screenshot(str(Path(folder) / f"{name}.png"), canvas_only=False, flash=False)
 

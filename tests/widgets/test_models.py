@@ -90,7 +90,7 @@ def test_models_stand_below_the_one_they_were_trained_from(widget, keep, show):
     keep("other", "mine@2")
     remove_model("mine@2")
     item = show("other@1")
-    assert rows(widget)["mine@1"] == "generalist@2"
+    assert rows(widget)["mine@1"] == "generalist@3"
     assert item.parent().text(0) == "mine@2"
     assert item.parent().text(4) == "not there"
     assert rows(widget)["mine@2"] == "mine@1"
@@ -130,7 +130,7 @@ def test_a_card_is_read_as_a_story(widget, keep, show, until):
     assert [item.text(column) for column in range(5)] == ["mine@1", "0.80", "0.75", "2026-10-01", "small, large"]
     for words in (
         "For smears.",
-        "generalist@2",
+        "generalist@3",
         "smear 1.tif",
         "12 accepted, 3 rejected, 1 reviewed plane",
         "Head first, then all.",
@@ -143,7 +143,7 @@ def test_a_card_is_read_as_a_story(widget, keep, show, until):
     assert widget.card.curve.points["validation"] == [(2.0, 1.1)]
     digest = file_digest(find_model("mine@1"))
     until(lambda: digest in widget.card.text().replace("\u200b", ""))
-    widget.tree.choose("generalist@2")
+    widget.tree.choose("generalist@3")
     assert widget.card.curve.isHidden()
     assert "BSD-3-Clause" in widget.card.text()
 
@@ -255,7 +255,7 @@ def find_names(name):
 
 
 def test_bundled_models_stay_as_they_are(widget, show):
-    show("generalist@2")
+    show("generalist@3")
     enabled = {name: action.isEnabled() for name, action in widget.menu_actions.items()}
     assert enabled == {"Rename": False, "Describe": False, "Copy": True, "Export": True, "Remove": False}
     assert widget.use_button.isEnabled()
@@ -313,7 +313,7 @@ def test_the_filter_leaves_what_fits_and_where_it_comes_from(widget, keep, show)
     keep("other", "nuclei")
     show("mine@1")
     widget.search.setText("CLINIC")
-    assert [item.text(0) for item in widget.tree.items() if not item.isHidden()] == ["generalist@2", "mine@1"]
+    assert [item.text(0) for item in widget.tree.items() if not item.isHidden()] == ["generalist@3", "mine@1"]
     widget.search.setText("nothing like it")
     assert "change the filter" in widget.message.text()
     widget.search.clear()

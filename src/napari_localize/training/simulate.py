@@ -1,4 +1,4 @@
-"""Simulated microscopy with known boxes: spots, rods, rings, clumps, filaments, cells and tissues in uneven light.
+"""Simulated microscopy with known boxes: spots, rods, rings, clumps, crowds, cells and tissues in uneven light.
 
 Shapes of all sizes, bright on dark and dark on bright, in plain light, with the halos of phase contrast and the relief
 of differential interference contrast, among dirt, blurred and noisy, so that a model learns what makes something an
@@ -7,21 +7,47 @@ object rather than what cells look like.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, gaussian_filter, zoom
+from scipy.ndimage import binary_fill_holes, find_objects, gaussian_filter, zoom
 from scipy.spatial import cKDTree
 
-KINDS = ("spots", "rods", "rings", "clumps", "filaments", "textured", "cells", "chains", "tissue")
+KINDS = (
+    "spots",
+    "rods",
+    "rings",
+    "clumps",
+    "filaments",
+    "textured",
+    "cells",
+    "chains",
+    "tissue",
+    "crowds",
+    "colonies",
+    "smears",
+)
 DIAMETERS = (4.0, 120.0)
 _SPARED = 0.5
 """Part of the images that have no dirt."""
 
 Image = NDArray[np.float32]
-_OPTICS = {"spots": (1.0, 0.0, 0.0), "cells": (0.35, 0.45, 0.2), "chains": (0.5, 0.4, 0.1)}
+_OPTICS = {
+    "spots": (1.0, 0.0, 0.0),
+    "cells": (0.35, 0.45, 0.2),
+    "chains": (0.5, 0.4, 0.1),
+    "colonies": (0.4, 0.5, 0.1),
+    "smears": (0.9, 0.1, 0.0),
+}
 """How often a kind is seen in plain light, in phase contrast and in relief."""
+
+_OVERLAP = {"clumps": 0.15, "cells": 0.15, "chains": 0.15, "crowds": 0.1, "colonies": 0.05, "smears": 0.25}
+"""Largest part of an object that others may cover, by kind; the rest do not touch."""
+
+_GREGARIOUS = {"crowds": 0.7, "colonies": 0.9, "smears": 0.6}
+"""How often an object is put right beside another one, by kind."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +65,20 @@ def simulate(seed: int) -> Simulated:
     kind = KINDS[seed % len(KINDS)]
     diameter = float(np.exp(rng.uniform(*np.log(DIAMETERS))))
     side = int(np.clip(diameter * rng.uniform(6, 14), 192, 640))
-    wanted = int(np.clip(rng.uniform(0.05, 0.45) * side**2 / diameter**2, 3, 250))
+    filled = rng.uniform(0.1, 0.9) if kind in _GREGARIOUS else rng.uniform(0.05, 0.45)
+    wanted = int(np.clip(filled * side**2 / diameter**2, 3, 250))
     if kind == "tissue":
         canvas, boxes = _tissue(side, diameter, rng)
     else:
         canvas, taken = np.zeros((side, side), np.float32), np.zeros((side, side), bool)
         boxes = []
+        profile, spread = _profile(rng), rng.uniform(0.05, 0.3)
+        meet = str(rng.choice(["brightest", "sum", "upper"])) if kind in _GREGARIOUS else "brightest"
         for _ in range(wanted):
-            size = diameter * np.exp(rng.normal(0, 0.2))
-            shape = _shape(kind, size, rng)
-            placed = _place(canvas, taken, shape, rng, touching=kind in ("clumps", "cells", "chains"))
+            size = diameter * np.exp(rng.normal(0, spread if kind in _GREGARIOUS else 0.2))
+            shape = _disc(size, profile, rng) if kind in ("crowds", "smears") else _shape(kind, size, rng)
+            beside = boxes if rng.random() < _GREGARIOUS.get(kind, 0.0) else []
+            placed = _place(canvas, taken, shape, beside, _OVERLAP.get(kind, 0.0), meet, rng)
             if placed is not None:
                 boxes.append(placed)
     optics = rng.choice(["plain", "phase", "relief"], p=_OPTICS.get(kind, (0.8, 0.1, 0.1)))
@@ -65,7 +95,7 @@ def _shape(kind: str, size: float, rng: np.random.Generator) -> Image:
     radius = size / 2
     if kind == "spots":
         return np.asarray(np.exp(-(u**2 + v**2) / (2 * (radius / 2) ** 2)))
-    if kind in ("rods", "chains"):
+    if kind in ("rods", "chains", "colonies"):
         width = radius * rng.uniform(0.25, 0.5)
         along = np.maximum(np.abs(u) - (radius - width), 0)
         return _edge(width - np.hypot(along, v))
@@ -83,6 +113,31 @@ def _shape(kind: str, size: float, rng: np.random.Generator) -> Image:
         grain = gaussian_filter(rng.standard_normal(body.shape).astype(np.float32), max(0.7, size / 12))
         return np.asarray(body * np.clip(0.7 + 0.25 * grain / (grain.std() + 1e-6), 0.1, 1.3))
     return body
+
+
+def _profile(rng: np.random.Generator) -> Callable[[Image], Image]:
+    """Choose how dense round bodies are from the centre (0) to the rim (1): flat, domed, hollow or with a bright rim."""
+    kind = rng.choice(["flat", "dome", "hollow", "rim"])
+    depth, width = rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.6)
+    if kind == "flat":
+        return np.ones_like
+    if kind == "dome":
+        return lambda out: (1 - depth + depth * np.sqrt(np.clip(1 - out**2, 0, 1))).astype(np.float32)
+    if kind == "hollow":
+        return lambda out: (1 - depth * np.exp(-((out / width) ** 2))).astype(np.float32)
+    return lambda out: (1 - depth + depth * np.exp(-(((out - 0.9) / 0.12) ** 2))).astype(np.float32)
+
+
+def _disc(size: float, profile: Callable[[Image], Image], rng: np.random.Generator) -> Image:
+    """Draw a round body with a smooth outline, on a square of its own, 0 to 1."""
+    length = max(3, int(np.ceil(size * 1.5)))
+    y, x = (np.mgrid[:length, :length] - (length - 1) / 2).astype(np.float32)
+    angle = np.arctan2(y, x)
+    outline = 1 + rng.normal(0, 0.06) * np.cos(2 * angle + rng.uniform(0, 6))
+    outline += rng.normal(0, 0.025) * np.cos(3 * angle + rng.uniform(0, 6))
+    radius = size / 2
+    away = np.hypot(x, y) / np.clip(outline, 0.7, 1.3)
+    return np.asarray(_edge(radius - away) * profile(np.asarray(away / radius, np.float32)), np.float32)
 
 
 def _cell(u: Image, v: Image, radius: float, rng: np.random.Generator) -> Image:
@@ -173,9 +228,18 @@ def _edge(inside: Image) -> Image:
 
 
 def _place(
-    canvas: Image, taken: NDArray[np.bool_], shape: Image, rng: np.random.Generator, *, touching: bool
+    canvas: Image,
+    taken: NDArray[np.bool_],
+    shape: Image,
+    beside: Sequence[tuple[float, float, float, float]],
+    overlap: float,
+    meet: str,
+    rng: np.random.Generator,
 ) -> tuple[float, float, float, float] | None:
-    """Add a shape where it fits; return its box, or None where it does not."""
+    """Add a shape where it fits, right beside one of some boxes if there are any; return its box, or None.
+
+    Where objects overlap the `brightest` is seen, or their `sum` as of what absorbs light, or the `upper` one.
+    """
     rows, columns = np.nonzero(shape > 0.3)
     if not len(rows):
         return None
@@ -185,14 +249,26 @@ def _place(
     room_y, room_x = canvas.shape[0] - height, canvas.shape[1] - width
     if min(room_y, room_x) < 1:
         return None
-    for _ in range(8):
+    solid = binary_fill_holes(shape > 0.3)
+    for _ in range(12):
         y, x = int(rng.integers(room_y)), int(rng.integers(room_x))
+        if beside:
+            x0, y0, x1, y1 = beside[rng.integers(len(beside))]
+            angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.7, 1.05)
+            x = int((x0 + x1 - width) / 2 + np.cos(angle) * reach * (x1 - x0 + width) / 2)
+            y = int((y0 + y1 - height) / 2 + np.sin(angle) * reach * (y1 - y0 + height) / 2)
+            if not (0 <= x < room_x and 0 <= y < room_y):
+                continue
         part = taken[y : y + height, x : x + width]
-        covered = (part & (shape > 0.3)).sum() / (shape > 0.3).sum()
-        if covered <= (0.15 if touching else 0.0):
-            part |= shape > 0.3
-            view = canvas[y : y + height, x : x + width]
-            np.maximum(view, shape * rng.uniform(0.5, 1.0), out=view)
+        if (part & solid).sum() <= overlap * solid.sum():
+            part |= solid
+            view, seen = canvas[y : y + height, x : x + width], shape * rng.uniform(0.5, 1.0)
+            if meet == "sum":
+                view += seen
+            elif meet == "upper":
+                np.copyto(view, seen, where=solid)
+            else:
+                np.maximum(view, seen, out=view)
             return x, y, x + width, y + height
     return None
 
