@@ -47,6 +47,11 @@ def test_faults_are_said_before_anything_is_written(tmp_path, capsys):
     assert "0" in capsys.readouterr().out
 
 
+def test_one_image_can_only_be_named_of_a_project(tmp_path, capsys):
+    assert main([*files(tmp_path), "--image", "a.tif"]) == 2
+    assert "one image of a project" in capsys.readouterr().err
+
+
 def test_a_project_and_a_file_saved_from_it_say_the_same(tmp_path, capsys):
     with open_project(tmp_path / "plate", create=True) as project:
         project.add_array("stack", (12, 90, 90), "ZYX")

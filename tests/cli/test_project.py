@@ -133,3 +133,18 @@ def test_nothing_is_overwritten_unasked(filled, tmp_path, call):
     assert "exists already" in call("project", "export", filled, tmp_path / "out.json").errors[0]
     assert "exists already" in call("project", "create", filled).errors[0]
     assert call("project", "export", filled, tmp_path / "out.json", "--overwrite").status == 0
+
+
+def test_an_export_says_what_the_format_cannot_hold_and_replaces_its_own_folder(tmp_path, filled, call):
+    with open_project(filled) as project:
+        found = Detections(np.array([[50, 50, 60, 60]]), scores=[0.5], class_names=("cell",))
+        project.propose("one.png", found, origin="m@1")
+        boxes = project.detections("one.png")
+        with project.edit("judge") as edit:
+            edit.reject(boxes.ids[boxes.states == "proposed"])
+    outcome = call("project", "export", filled, tmp_path / "regions.zip")
+    assert outcome.out.startswith("2 boxes written")
+    assert "Rejected boxes left out" in outcome.err
+    for _ in range(2):
+        assert call("project", "export", filled, tmp_path / "set", "--format", "yolo", "--overwrite").status == 0
+    assert "exists already" in call("project", "export", filled, tmp_path / "set", "--format", "yolo").errors[0]

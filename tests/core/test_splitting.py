@@ -202,3 +202,11 @@ def test_a_stopped_cross_validation_says_what_its_model_has_not_seen():
     assert stopped.honest
     assert not stopped.cross_validated
     assert "has not learnt from y" in stopped.text
+
+
+def test_of_one_annotated_well_among_empty_ones_it_says_that_its_planes_were_seen():
+    names = ["A01_f1.tif", "A01_f2.tif", "A01_f3.tif", "B02_f1.tif", "C03_f1.tif", "D04_f1.tif"]
+    split = split_planes([boxes(BOX)] * 3 + [boxes()] * 3, names, 0, group_planes(names, hold_back="well"))
+    assert split.cross_validated
+    assert "each plane is judged" in split.text
+    assert "All boxes are of one well" in split.text

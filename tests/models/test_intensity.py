@@ -134,3 +134,11 @@ def test_long_planes(shape):
     found = find_intensity_map(ArrayPlane(image))
     assert found.low[0] < shape[1] * 0.05
     assert found.high[0] >= shape[1] * 0.9
+
+
+@pytest.mark.parametrize("shape", [(9000, 1000), (1000, 9000), (300, 20_000)])
+def test_of_a_long_plane_with_a_black_margin_the_middle_counts(shape):
+    image = np.zeros(shape, np.float32)
+    height, width = shape
+    image[height // 4 : -(height // 8), width // 4 : -(width // 8)] = 1000.0
+    assert find_intensity_map(ArrayPlane(image)).high[0] == 1000

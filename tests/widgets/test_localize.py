@@ -120,6 +120,18 @@ def test_a_drawn_rectangle_limits_the_run(widget, viewer, squares, finish, messa
     assert len(box_layer(boxes_layer(viewer)).detections()) == 2
 
 
+def test_shapes_of_other_layers_are_no_region_unless_selected(widget, viewer, squares):
+    viewer.add_image(squares, name="cells")
+    viewer.add_shapes([np.array([[0, 0], [0, 9], [9, 9], [9, 0]])], name="outlines")
+    widget.scope.rectangle.click()
+    assert viewer.layers.selection.active is viewer.layers["Region"]
+    viewer.layers["Region"].add_rectangles(np.array([[0, 0], [0, 140], [60, 140], [60, 0]]))
+    viewer.layers.selection.active = viewer.layers["outlines"]
+    assert widget.scope._rectangle() == (viewer.layers["Region"], 0)
+    viewer.layers["outlines"].selected_data = {0}
+    assert widget.scope._rectangle() == (viewer.layers["outlines"], 0)
+
+
 def test_the_current_view_limits_the_run(widget, viewer, squares, finish):
     viewer.add_image(squares, name="cells")
     camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera

@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"the threshold is {args.threshold}; it must be between 0 and 1.")
     if (args.boxes is None) == (args.predictions is None) or (args.predictions is None) != (args.reviewed is None):
         raise UserError("give a project or a file of boxes, or both --predictions and --reviewed.")
+    if args.image is not None and (args.boxes is None or Path(args.boxes).is_file()):
+        raise UserError("--image counts one image of a project; of files give one that holds only this image.")
     if args.output is not None:
         check_output_file(Path(args.output), overwrite=args.overwrite)
     report = _report(args)

@@ -6,12 +6,14 @@ PROJECT is the folder NAME.localize; the ending may be left out.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_localize.cli._files import check_output_file, format_of
+from napari_localize.cli._files import check_output, format_of
 from napari_localize.cli._report import result, result_json, say
 from napari_localize.core.errors import UserError
+from napari_localize.formats.registry import FORMATS
 
 if TYPE_CHECKING:
     from napari_localize.project import Project, ProjectImage
@@ -113,9 +115,12 @@ def _export(args: argparse.Namespace) -> int:
     output = Path(args.output)
     name = format_of(output, args.format)
     with _readable(args.project) as project:
-        check_output_file(output, overwrite=args.overwrite)
-        project.export_annotations(output, format=name, overwrite=args.overwrite)
-        result(f"{_boxes(project.images())} boxes written to {output}")
+        check_output(output, name, overwrite=args.overwrite)
+        notes = project.export_annotations(output, format=name, overwrite=args.overwrite)
+        without = () if "rejected" in FORMATS[name].holds else ("rejected",)
+        result(f"{_boxes(project.images(), without)} boxes written to {output}")
+    for note in notes:
+        say(note)
     return 0
 
 
@@ -171,8 +176,10 @@ def _writable(path: str) -> Project:
     return project
 
 
-def _boxes(images: list[ProjectImage]) -> int:
-    return sum(number for image in images for by_state in image.counts.values() for number in by_state.values())
+def _boxes(images: list[ProjectImage], without: Collection[str] = ()) -> int:
+    """Return the number of boxes of images, but for those in some states."""
+    by_states = [by_state for image in images for by_state in image.counts.values()]
+    return sum(number for by_state in by_states for state, number in by_state.items() if state not in without)
 
 
 def _counts(image: ProjectImage) -> str:

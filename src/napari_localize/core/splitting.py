@@ -164,8 +164,12 @@ def split_planes(
         return Split(train, validation, text, left_out, groups=grouping.groups, kind=grouping.kind)
     everything = list(range(len(names)))
     folds, judged = _folds(annotations, grouping), ""
+    catch = ""
     if folds:
         unit = plural(grouping.kind, 1) if grouping.kind != "blocks" else "plane"
+        if unit not in ("plane", "image") and _with_boxes(annotations, grouping) < 2:
+            catch = f" All boxes are of one {unit}, so its planes are judged by models that have seen others of it."
+            unit = "plane"
         judged = f"each {unit}"
     elif len(names) == 1 and shapes is not None:
         folds = _halves(annotations[0], EVERYWHERE if known is None else known[0], shapes[0])
@@ -173,7 +177,7 @@ def split_planes(
     if folds:
         text = (
             f"There is too little to hold any back, so the model is cross-validated: {judged} is judged by one "
-            "that has not seen it, and the kept model learns from all."
+            f"that has not seen it, and the kept model learns from all.{catch}"
         )
     else:
         text = _nothing_held_back(annotations)
@@ -316,6 +320,11 @@ def _slabs(grouping: Grouping) -> list[tuple[str, list[int]]]:
             places.setdefault(frame.get(along, -1), []).append(index)
         slabs += [(movie, places[place]) for place in sorted(places)]
     return slabs
+
+
+def _with_boxes(annotations: Sequence[Detections], grouping: Grouping) -> int:
+    """Return how many groups have boxes."""
+    return len({group for group, boxes in zip(grouping.groups, annotations, strict=True) if len(boxes)})
 
 
 def _folds(annotations: Sequence[Detections], grouping: Grouping) -> list[Fold]:

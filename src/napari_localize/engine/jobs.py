@@ -42,12 +42,22 @@ def prepare() -> str:
 
 def predict(task: Task) -> list[Detections]:
     """Find the objects of each plane."""
-    from napari_localize.models.predict import predict_plane, settings_for_stack
-
     settings = PredictSettings(**task.arguments["settings"])
     model = _model(task.arguments["model"], settings.device)
-    settings = settings_for_stack(model, task.planes, settings, should_stop=task.should_stop)
     device = model.device
+    try:
+        return _predict_all(task, model, settings)
+    finally:
+        if model.device != device:
+            _models.clear()  # it went to the CPU for want of memory, which need not be so the next time
+
+
+def _predict_all(task: Task, model: Model, settings: PredictSettings) -> list[Detections]:
+    from napari_localize.models.predict import predict_plane, settings_for_stack
+
+    settings = settings_for_stack(
+        model, task.planes, settings, on_event=partial(_messages, task), should_stop=task.should_stop
+    )
     regions = task.arguments["regions"] or [None] * len(task.planes)
     results = []
     for index, (plane, region) in enumerate(zip(task.planes, regions, strict=True)):
@@ -66,9 +76,13 @@ def predict(task: Task) -> list[Detections]:
         )
         task.emit({"event": "plane", "plane": index, "detections": found})
         results.append(found)
-    if model.device != device:
-        _models.clear()  # it went to the CPU for want of memory, which need not be so the next time
     return results
+
+
+def _messages(task: Task, event: dict[str, Any]) -> None:
+    """Pass on what is said while a size is found, such as that the memory is full, and no progress."""
+    if event["event"] == "message":
+        task.emit({**event, "plane": 0})
 
 
 def train(task: Task) -> dict[str, Any]:

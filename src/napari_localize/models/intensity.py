@@ -98,8 +98,11 @@ def sample_pixels(plane: PlaneSource) -> NDArray[Any]:
         return plane.read(0, height, 0, width)[::step, ::step].reshape(-1, channels)
     side_y, side_x = min(SAMPLE_SIDE, height), min(SAMPLE_SIDE, width)
     count = max(1, SAMPLE_PIXELS // (side_y * side_x))
-    rows = max(1, min(round(np.sqrt(count * height / width)), height // side_y, count))
-    columns = max(1, min(count // rows, width // side_x))
+    # Of a long plane, too, both ends of its short side: an edge alone may be black, or hold nothing.
+    least_rows, least_columns = 1 + (height > side_y), 1 + (width > side_x)
+    most_rows = max(min(height // side_y, count // least_columns), least_rows)
+    rows = int(np.clip(round(np.sqrt(count * height / width)), least_rows, most_rows))
+    columns = max(least_columns, min(count // rows, width // side_x))
     parts = []
     for y in np.linspace(0, height - side_y, rows).astype(int).tolist():
         for x in np.linspace(0, width - side_x, columns).astype(int).tolist():

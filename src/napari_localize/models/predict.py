@@ -105,6 +105,7 @@ def settings_for_stack(
     planes: Sequence[PlaneSource],
     settings: PredictSettings,
     *,
+    on_event: OnEvent | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> PredictSettings:
     """Settle one object diameter for all planes of a stack, so that neighbours are not looked at differently.
@@ -119,7 +120,7 @@ def settings_for_stack(
     found = []
     for index in np.unique(np.linspace(0, len(planes) - 1, PLANES_FOR_DIAMETER).round().astype(int)).tolist():
         plane = planes[index]
-        run = _Run(model, plane, _check_region(plane, None), settings, lambda event: None, stop)
+        run = _Run(model, plane, _check_region(plane, None), settings, on_event or (lambda event: None), stop)
         found.append(run.estimate().diameter)
     known = [diameter for diameter in found if diameter is not None]
     return replace(settings, object_diameter=float(np.median(known))) if known else settings

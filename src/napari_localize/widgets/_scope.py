@@ -9,8 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QGridLayout, QLabel, QRadioButton, QVBoxLayout, QWidget
 
 from napari_localize.core.errors import UserError
-from napari_localize.plugin.areas import is_area_layer
-from napari_localize.plugin.layers import Plane, box_index, image_planes, is_box_layer, view_index
+from napari_localize.plugin.layers import Plane, box_index, image_planes, view_index
 from napari_localize.plugin.regions import Region, shape_region, view_region
 from napari_localize.widgets._parts import hint, row, say, titled
 
@@ -87,12 +86,9 @@ class ScopePicker(QWidget):
         active = self._viewer.layers.selection.active
         if isinstance(active, Shapes) and len(active.selected_data) == 1:
             return active, next(iter(active.selected_data))
-        regions = [
-            layer for layer in self._viewer.layers
-            if isinstance(layer, Shapes) and not is_box_layer(layer) and not is_area_layer(layer) and layer.nshapes
-        ]  # fmt: skip
-        for layer in sorted(regions, key=lambda each: (each is active, each.name == REGION_LAYER), reverse=True):
-            return layer, layer.nshapes - 1
+        for layer in self._viewer.layers:
+            if layer.name == REGION_LAYER and isinstance(layer, Shapes) and layer.nshapes:
+                return layer, layer.nshapes - 1
         return None
 
     def _offer_rectangle(self) -> None:
