@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_localize.core.annotations import Annotations
@@ -73,8 +74,28 @@ def test_positions_and_the_image_beside_the_file(read, tmp_path):
     one, two = feature(), feature()
     two["geometry"]["plane"] = {"c": -1, "z": 3, "t": 0}
     data = read(one, two)
-    assert list(data) == ["slide.tif", "slide.tif#z=3"]
+    assert list(data) == ["slide.tif#z=0", "slide.tif#z=3"]
     assert data.sizes == dict.fromkeys(data, (80, 60))
+
+
+def test_the_first_plane_that_qupath_does_not_name_is_named_as_the_others(read, tmp_path):
+    first, later, deeper = feature(), feature(), feature()
+    later["geometry"]["plane"] = {"c": -1, "z": 0, "t": 2}
+    deeper["geometry"]["plane"] = {"c": -1, "z": 1, "t": 0}
+    assert list(read(first, later, deeper)) == ["slide#t=0,z=0", "slide#t=2,z=0", "slide#t=0,z=1"]
+    # The image beside the file tells its axes where the objects do not.
+    tifffile.imwrite(tmp_path / "slide.tif", np.zeros((3, 2, 80, 60), np.uint8), metadata={"axes": "TZYX"})
+    assert list(read(first, later)) == ["slide.tif#t=0,z=0", "slide.tif#t=2,z=0"]
+
+
+def test_what_qupath_adds_to_our_planes_of_a_stack_lies_on_one_of_them(tmp_path):
+    names = ["movie.tif#z=1,t=2", "movie.tif#z=0,t=0"]
+    write_annotations(tmp_path / "x.geojson", Annotations(dict.fromkeys(names, Detections([[0, 0, 5, 5]]))))
+    content = json.loads((tmp_path / "x.geojson").read_text())
+    content["features"].append(feature(object_type="annotation", name="new"))
+    (tmp_path / "x.geojson").write_text(json.dumps(content))
+    data = read_annotations(tmp_path / "x.geojson")
+    assert {name: len(part) for name, part in data.items()} == dict(zip(names, (1, 2), strict=True))
 
 
 def test_shapely_and_geojson_read_what_is_written(tmp_path):

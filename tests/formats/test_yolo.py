@@ -64,6 +64,23 @@ def test_the_layout_of_roboflow_and_a_folder_with_everything(dataset):
     assert data.class_names == ("RBC", "WBC")
 
 
+def test_a_data_set_in_a_folder_called_labels(dataset, tmp_path):
+    line = "0 0.5 0.5 0.2 0.1"
+    root = dataset({"labels/train/a.txt": line}, where="labels/data")
+    for path in (root, root / "data.yaml", root / "labels", root / "labels" / "train", root / "labels/train/a.txt"):
+        assert list(read_annotations(path)) == ["train/a.png"]
+    unnamed = dataset({"labels/a.txt": line}, names="", where="unnamed/labels")
+    assert find_format(unnamed).name == "yolo"
+    assert list(read_annotations(unnamed)) == ["a.png"]
+    data = Annotations({"labels/a.tif": Detections([[1, 2, 11, 12]])}, {"labels/a.tif": (50, 60)})
+    own = tmp_path / "own" / "labels"
+    own.parent.mkdir()
+    write_annotations(own, data, format="yolo")
+    (file,) = (own / "labels").rglob("*.txt")
+    for path in (own, own / "data.yaml", own / "labels", file):
+        assert {name: len(part) for name, part in read_annotations(path).items()} == {"labels/a.tif": 1}
+
+
 def test_the_images_may_be_elsewhere_or_missing(dataset, tmp_path):
     root = dataset({"labels/a.txt": "0 0.5 0.5 0.2 0.1"}, images="")
     with pytest.raises(UserError, match="give the folder of the images"):

@@ -51,6 +51,16 @@ def test_a_lot_is_kept_with_the_project_and_goes_with_its_image(project):
     assert lot_of(project, stack.id) == Lot()
 
 
+def test_a_removed_image_leaves_the_lot_of_the_project(project):
+    stack, flat = project.images()
+    set_lot(project, Lot(3, ((flat.id, ()), (stack.id, (2,)), (stack.id, (5,)))))
+    project.remove_image(stack)
+    assert lot_of(project) == Lot(3, ((flat.id, ()),))
+    project.remove_image(flat)
+    new = project.add_array("new", (90, 90), "YX")
+    assert not any(plane.drawn for plane in project_planes(project, [new]).values())
+
+
 def test_a_lot_that_was_tampered_with_is_empty(project):
     with project.database.transaction() as connection:
         connection.execute("INSERT INTO meta VALUES ('lot', '[1, {')")

@@ -36,6 +36,21 @@ def test_an_image_in_the_place_of_one_with_points_has_boxes(tmp_path):
         assert project.add_array("cells", (50, 60), "YX").point_size is None
 
 
+def test_a_point_that_a_person_has_judged_is_not_proposed_again(tmp_path):
+    with open_project(tmp_path / "spots", create=True) as project:
+        project.add_array("spots", (50, 60), "YX").set_point_size(6)
+        project.propose("spots", SPOTS, "m@1")
+        accepted, rejected = project.detections("spots").ids
+        with project.edit("judge") as edit:
+            edit.accept([accepted])
+            edit.reject([rejected])
+        # A model gives boxes of any size, of which only the centres count.
+        assert project.propose("spots", Detections([[2, 2, 22, 22], [42, 21, 44, 23], [29, 29, 31, 31.0]]), "m@2") == 2
+        found = project.detections("spots")
+        assert found.boxes.tolist() == [[9, 9, 15, 15], [27, 27, 33, 33]]
+        assert found.states.tolist() == ["accepted", "proposed"]
+
+
 def test_points_go_out_and_come_in_as_points(tmp_path):
     with open_project(tmp_path / "one", create=True) as project:
         project.add_array("spots.tif", (50, 60), "YX").set_point_size(6)

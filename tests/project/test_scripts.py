@@ -207,6 +207,32 @@ def test_annotations_come_in_and_go_out(tmp_path, project, stack, two):
         assert other.detections("movie.tif#t=1").ids.tolist() == []
 
 
+def test_objects_of_qupath_on_the_first_plane_of_a_stack_come_in(tmp_path, project, stack):
+    import json
+
+    def objects(name, *positions):
+        square = [[[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]]
+        features = []
+        for at in positions:
+            geometry = {"type": "Polygon", "coordinates": square, **({"plane": {"c": -1, **at}} if at else {})}
+            features.append({"type": "Feature", "geometry": geometry, "properties": {"objectType": "annotation"}})
+        (tmp_path / name).write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        return tmp_path / name
+
+    def drawn():
+        return {plane.name for plane in project.planes() if plane.counts}
+
+    project.import_annotations(objects("movie.tif.geojson", {}, {"z": 0, "t": 1}))
+    assert drawn() == {"movie.tif#t=0", "movie.tif#t=1"}
+    project.add_array("deep.tif", (3, 4, 100, 120), "TZYX")
+    project.import_annotations(objects("deep.tif.geojson", {}, {"z": 2, "t": 0}, {"z": 0, "t": 1}))
+    assert drawn() >= {"deep.tif#t=0,z=0", "deep.tif#t=0,z=2", "deep.tif#t=1,z=0"}
+    # A name without a position still says nothing in a format that has positions.
+    write_annotations(tmp_path / "boxes.json", Annotations({"movie.tif": found(1)}))
+    with pytest.raises(UserError, match="has several planes"):
+        project.import_annotations(tmp_path / "boxes.json")
+
+
 def test_images_beside_the_annotations_are_added(tmp_path, project):
     import tifffile
 

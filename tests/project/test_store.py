@@ -11,9 +11,11 @@ from tests.project.conftest import NONE, box, boxes_of, do, many, redo, rows, un
 
 from napari_localize.core.boxes import BoxRows
 from napari_localize.core.errors import UserError
+from napari_localize.core.lots import Lot
 from napari_localize.core.steps import Area, Change
 from napari_localize.project import open_project
 from napari_localize.project.database import FILE
+from napari_localize.project.lots import set_lot
 from napari_localize.project.rows import rows_by_id
 
 CLASSES = {"cell": "#111111", "dot": "#222222"}
@@ -189,6 +191,32 @@ def test_an_image_that_was_removed_takes_all_with_it(project, image):
         image.journal().record(do({}, {1: box()}))
     with pytest.raises(UserError, match="has no image 'cells'"):
         project.image("cells")
+
+
+def test_numbers_of_images_are_never_used_again(tmp_path):
+    with open_project(tmp_path / "a", create=True) as project:
+        first, last = (project.add_array(name, (5, 5), "YX") for name in "ab")
+        project.remove_image(last)
+        assert project.add_array("c", (5, 5), "YX").id == last.id + 1
+    with open_project(tmp_path / "a") as project:
+        project.remove_image(project.image("c"))
+        project.remove_image(first)
+        assert project.add_array("d", (5, 5), "YX").id == last.id + 2
+
+
+def test_numbers_go_on_in_a_project_that_has_not_noted_them(project, image):
+    def forget():
+        with project.database.transaction() as connection:
+            connection.execute("DELETE FROM meta WHERE key = 'next_image'")
+
+    forget()
+    project.remove_image(image)
+    second = project.add_array("second", (5, 5), "YX")
+    assert second.id == image.id + 1
+    # An image that an older version removed is still in the lot.
+    set_lot(project, Lot(0, ((7, ()), (1 << 70, ()))))
+    forget()
+    assert project.add_array("third", (5, 5), "YX").id == 8
 
 
 def test_names_of_images_are_unique(project):

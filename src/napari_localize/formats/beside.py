@@ -27,6 +27,26 @@ def image_of(path: Path, options: ReadOptions) -> tuple[str, tuple[int, int] | N
     That is the only image called like the file, in the folder of images if that is given, or else beside it.
     Without one the name is that of the file without its extension.
     """
+    found = _image_called_like(path, options)
+    if found is not None:
+        return found.name, image_size(found)
+    return path.name.removesuffix(path.suffix), None
+
+
+def stack_axes(path: Path, options: ReadOptions) -> list[str]:
+    """Return the axes that tell the planes of the image of `image_of` apart; none where it has one, or is not there."""
+    found = _image_called_like(path, options)
+    if found is None:
+        return []
+    try:
+        image = open_image(found)
+    except UserError:
+        return []
+    sizes = {axis.lower(): n for axis, n in zip(image.axes, image.shape, strict=True) if axis not in "YXCS"}
+    return list(sizes) if any(n != 1 for n in sizes.values()) else []
+
+
+def _image_called_like(path: Path, options: ReadOptions) -> Path | None:
     folder = options.images or path.parent
     stem = path.name.removesuffix(path.suffix)
     try:
@@ -34,9 +54,7 @@ def image_of(path: Path, options: ReadOptions) -> tuple[str, tuple[int, int] | N
     except OSError:
         names = []
     found = [name for name in names if Path(name).suffix.lower() in SUFFIXES and Path(name).stem in (stem, path.stem)]
-    if len(found) == 1:
-        return found[0], image_size(folder / found[0])
-    return stem, None
+    return folder / found[0] if len(found) == 1 else None
 
 
 def add_sizes(data: Annotations, images: Path) -> None:

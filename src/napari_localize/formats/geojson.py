@@ -24,7 +24,7 @@ from napari_localize.core.annotations import Annotations, plane_name, split_plan
 from napari_localize.core.colors import class_colors
 from napari_localize.core.errors import UserError
 from napari_localize.formats.base import EVERYTHING, Format, ReadOptions, portable_name
-from napari_localize.formats.beside import image_of
+from napari_localize.formats.beside import image_of, stack_axes
 from napari_localize.formats.points import square_points
 from napari_localize.formats.table import BoxTable, assemble, box_id, note, rounded, shortest
 from napari_localize.formats.text import load_json
@@ -51,8 +51,14 @@ def read(path: Path, options: ReadOptions) -> Annotations:
     objects = [(_properties(feature), feature) for feature in features if isinstance(feature, dict)]
     left_out = Counter({"they are not GeoJSON objects": len(features) - len(objects)})
     some_detected = any(_kind(properties) in ("detection", "cell", "tile") for properties, _ in objects)
-    named = {split_plane_name(name)[0] for name in [*planes, *(_plane_in(p) for p, _ in objects)] if name}
+    own_names = dict.fromkeys(name for name in [*planes, *(_plane_in(p) for p, _ in objects)] if name)
+    named = {split_plane_name(name)[0] for name in own_names}
     image, size = (named.pop(), None) if len(named) == 1 else image_of(path, options)
+    # QuPath leaves out the position on the first plane; what else there is tells which axes the image has.
+    positions = [split_plane_name(name)[1] for name in own_names if split_plane_name(name)[0] == image]
+    seen = {axis for p, feature in objects if not _plane_in(p) for axis in _position(feature.get("geometry"))}
+    known = [*(axis for at in positions for axis in at), *([] if own_names else stack_axes(path, options))]
+    first = dict.fromkeys((axis for axis in (*known, *sorted(seen)) if axis in "tz"), 0)
     table, points, notes = BoxTable(), dict[int, float](), list[str]()
     for properties, feature in objects:
         corners = _corners(feature.get("geometry"))
@@ -63,7 +69,7 @@ def read(path: Path, options: ReadOptions) -> Annotations:
         if some_detected and not class_name and _kind(properties) not in ("detection", "cell", "tile"):
             left_out["they are annotations without a class beside detections, so regions and not objects"] += 1
             continue
-        name = _plane_in(properties) or plane_name(image, _position(feature["geometry"]))
+        name = _plane_in(properties) or plane_name(image, first | _position(feature["geometry"]))
         metadata = _dict(properties.get("metadata"))
         if corners[:2] == corners[2:]:
             points[len(table.box)] = _size(metadata.get("size"))

@@ -77,8 +77,7 @@ class Folder:
     def __init__(self, path: Path, images: Path | None) -> None:
         single = path.is_file() and path.suffix.lower() not in (".yaml", ".yml")
         start = path if path.is_dir() else path.parent
-        inner = start.parts.index("labels") if "labels" in start.parts[-3:] else None
-        self._root = start if inner is None else Path(*start.parts[:inner])
+        self._root = _root_of(start)
         self.files = [path] if single else sorted(itertools.islice(_text_files(start), _MOST_FILES))
         named = [path] if path.is_file() and not single else [self._root / CLASSES, self._root.parent / CLASSES]
         lists = [folder / name for folder in (start, self._root) for name in _LISTS]
@@ -134,6 +133,16 @@ class Folder:
         return planes
 
 
+def _root_of(folder: Path) -> Path:
+    """Return the data set that a folder belongs to: the folder itself, or the one around the ``labels`` it lies in.
+
+    Data sets may lie in folders called ``labels``, too: what lists classes or planes is one, or else what has labels.
+    """
+    around = [each.parent for each in (folder, *folder.parents[:2]) if each.name == "labels"]
+    listed = (each for each in (folder, *around) if any((each / name).is_file() for name in (CLASSES, PLANES)))
+    return next(listed, folder if not around or (folder / "labels").is_dir() else around[0])
+
+
 def _text_files(folder: Path, *, quickly: bool = False) -> Iterator[Path]:
     """Give the files that may have labels: those in folders called ``labels`` if there are any, or else all.
 
@@ -141,7 +150,7 @@ def _text_files(folder: Path, *, quickly: bool = False) -> Iterator[Path]:
     """
     others = []
     seen = 0
-    inside = "labels" in folder.parts[-3:]
+    inside = _root_of(folder) != folder
     found = False
     for parent, folders, files in os.walk(folder):
         path = Path(parent)

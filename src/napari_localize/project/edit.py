@@ -21,6 +21,7 @@ from napari_localize.project.journal import apply_change, areas_of, finished_of,
 from napari_localize.project.listing import ProjectPlane
 from napari_localize.project.names import classes_of
 from napari_localize.project.places import Place, find_place, rows_at
+from napari_localize.project.points import point_size_of
 from napari_localize.project.rows import rows_by_id
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ class Edit:
             classes_of(self._connection),
             finished_of(self._connection, image),
             areas_of(self._connection, image),
+            point_size_of(self._connection, image),
         )
         table.load(BoxRows.empty() if rows is None else rows)
         table.journal = _Notes(self, image)
@@ -224,6 +226,6 @@ class Edit:
 
 def proposing_table(connection: sqlite3.Connection, place: Place) -> BoxTable:
     """Return a table with the boxes of one plane, for the proposals of a model."""
-    table = BoxTable(classes_of(connection))
+    table = BoxTable(classes_of(connection), point_size=point_size_of(connection, place.image))
     table.load(rows_at(connection, place))
     return table
