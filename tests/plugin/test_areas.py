@@ -269,6 +269,13 @@ def test_a_click_or_a_rectangle_beside_the_image_is_no_area(viewer, layer, boxes
     assert len(boxes.areas) == 1
 
 
+def test_an_area_where_the_image_has_no_plane_is_refused(viewer, layer, boxes, pen):
+    pen.start(boxes, "ignored")
+    draw(viewer, pen, 5, 5, 30, 30, plane=-1)
+    assert pen.said == ["the image of 'stack boxes' has no plane -1; move the sliders onto it."]
+    assert boxes.areas == frozenset()
+
+
 @pytest.mark.parametrize("leave", ["key", "other layer", "deleted", "boxes deleted", "stop", "again"])
 def test_drawing_can_be_left(viewer, layer, boxes, pen, leave):
     pen.start(boxes, "reviewed")

@@ -73,6 +73,25 @@ def test_two_images_do_not_share_ids_nor_steps(viewer):
         assert stored(viewer, layer) == dict(box_layer(layer).table.boxes)
 
 
+def test_a_class_renamed_on_one_image_keeps_its_name_on_others(viewer):
+    layers = [add_boxes(viewer, Image(np.zeros((100, 200)), name=name), 0, 50) for name in "ab"]
+    one, other = map(box_layer, layers)
+    for deed in (
+        lambda: one.rename_class("object", "nucleus"),
+        one.undo,
+        one.redo,
+        lambda: other.accept(other.shown()),
+    ):
+        deed()
+        for layer in layers:
+            assert stored(viewer, layer) == dict(box_layer(layer).table.boxes)
+    assert {box.label for _, box in other.table.boxes.items()} == {"object"}
+    other.rename_class("object", "spot")
+    assert set(keeper_of(viewer).unnamed.classes) == {"nucleus", "spot"}
+    for layer in layers:
+        assert stored(viewer, layer) == dict(box_layer(layer).table.boxes)
+
+
 def test_boxes_that_were_there_before_are_kept_with_their_history():
     image = Image(np.zeros((100, 200)), name="cells")
     layer = new_box_layer(image)
@@ -184,6 +203,48 @@ def test_that_edits_of_a_project_for_reading_are_not_saved_is_said(viewer, tmp_p
     box_layer(layer).accept(box_layer(layer).shown())
     assert keeper.state_of(layer).startswith("not saved: ")
     assert stored(viewer, layer) != dict(box_layer(layer).table.boxes)
+
+
+def test_what_was_done_to_a_project_for_reading_goes_into_its_copy(viewer, tmp_path):
+    with open_project(tmp_path / "mine", create=True) as project:
+        image = project.add_array("cells", (3, 100, 200), "TYX")
+        with project.edit("begin") as edit:
+            edit.add("cells#t=0", found(0, 50, 100))
+            edit.finish("cells#t=2")
+        before = project.image("cells").load()
+    project = open_project(tmp_path / "mine", read_only=True)
+    keeper = keeper_of(viewer)
+    keeper.open(project)
+    viewer.add_layer(Image(np.zeros((3, 100, 200)), name="cells"))
+    layer = new_box_layer(viewer.layers["cells"])
+    keeper.show(project.image(image.id), layer)
+    viewer.add_layer(layer)
+    boxes = box_layer(layer)
+    first, second, _ = sorted(boxes.shown())
+    boxes.delete([first])
+    boxes.set_class([second], "object")
+    boxes.unfinish((2,))
+    boxes.finish((1,))
+    done = sorted(box for _, box in boxes.table.boxes.items())
+    keeper.save_as(tmp_path / "copy")
+    assert sorted(box for _, box in boxes.table.boxes.items()) == done
+    assert stored(viewer, layer) == dict(boxes.table.boxes)
+    boxes.accept(boxes.shown())
+    boxes.undo()
+    boxes.finish((0,))
+    assert stored(viewer, layer) == dict(boxes.table.boxes)
+    assert keeper.state_of(layer).startswith("saved ")
+    close_keepers()
+    with open_project(tmp_path / "copy") as copy:
+        loaded = copy.image("cells").load()
+        assert dict(loaded.rows.items()) == dict(boxes.table.boxes)
+        assert loaded.finished == {(0,), (1,)}
+        assert copy.check() == []
+        # Steps on boxes that have other ids by now are gone.
+        assert loaded.history.undo_text == "finish the plane"
+    with open_project(tmp_path / "mine") as old:
+        loaded = old.image("cells").load()
+        assert (dict(loaded.rows.items()), loaded.finished) == (dict(before.rows.items()), before.finished)
 
 
 def test_where_nothing_can_be_written_one_goes_on_and_is_told(tmp_path, monkeypatch):

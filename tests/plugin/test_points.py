@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
+from npe2 import PluginManager
 
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.plugin.boxes import box_layer
@@ -198,6 +199,8 @@ def test_points_are_kept_on_disk_as_points(layer, image):
 
 @pytest.mark.parametrize("name", ["spots.json", "spots.csv", "spots.geojson", "spots.zip"])
 def test_the_file_menu_saves_points_as_points(tmp_path, layer, points, name):
+    # A viewer without a window looks for no plugins.
+    PluginManager.instance().discover()
     viewer = ViewerModel()
     viewer.layers.append(layer)
     points.accept(list(points.shown()))

@@ -4,7 +4,7 @@ import sqlite3
 
 import numpy as np
 import pytest
-from tests.project.conftest import NONE, box, boxes_of, do, many
+from tests.project.conftest import NONE, box, boxes_of, do, many, rows
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Change
@@ -100,6 +100,41 @@ def test_classes_and_origins_that_are_lost_leave_their_boxes(path):
         assert len(boxes) == BOXES + 1
         assert {each.label for each in boxes} == {"cell", "lost 2"}
         assert {each.origin for each in boxes} == {"human", "lost 1"}
+
+
+def test_planes_that_are_none_go_with_what_lies_on_them(path):
+    with open_project(path) as project:
+        stack = project.add_array("stack", (3, 50, 50), "TYX")
+        good, bad = box(state="added", plane=(1,)), box(state="added", plane=(2,))
+        keys = project.reserve_ids(2).tolist()
+        stack.journal().record(do({}, dict(zip(keys, (good, bad), strict=True)), "draw"))
+        stack.journal().record(Change("propose", "", rows({}), NONE, finished=frozenset({(0,), (2,)})))
+    connection = sqlite3.connect(path / FILE)
+    connection.execute("UPDATE planes SET position = '-1' WHERE position = '2'")
+    connection.commit()
+    connection.close()
+    with open_project(path) as project, pytest.raises(UserError, match="'-1' makes no sense"):
+        project.planes()
+    assert "1 boxes were lost." in repair_project(path)
+    with open_project(path) as project:
+        assert project.check() == []
+        assert len(project.planes()) == 4
+        loaded = project.image("stack").load()
+        assert boxes_of(loaded) == {keys[0]: good}
+        assert loaded.finished == {(0,)}
+
+
+def test_a_plane_before_the_first_is_never_stored(path):
+    with open_project(path) as project:
+        stack = project.add_array("stack", (3, 50, 50), "TYX")
+        for change in (
+            do({}, {BOXES + 2: box(state="added", plane=(-1,))}),
+            Change("propose", "", rows({}), NONE, finished=frozenset({(-1,)})),
+        ):
+            with pytest.raises(UserError, match="has no plane -1"):
+                stack.journal().record(change)
+        assert project.check() == []
+        assert len(project.planes(stack)) == 3
 
 
 def test_what_cannot_be_read_at_all_stays_as_it_is(path):

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_localize.core.detections import Detections
+from napari_localize.core.errors import UserError
 from napari_localize.core.samples import ANNOTATIONS, sample_folder
 from napari_localize.formats import read_annotations
 from napari_localize.plugin.boxes import box_layer
@@ -355,6 +356,28 @@ def test_a_read_only_project_says_why(widget, project):
         close_keepers()
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_edits_of_a_read_only_project_are_saved_under_another_name(
+    widget, viewer, project, tmp_path, monkeypatch, until, closed
+):
+    with open_project(project):
+        widget.tasks.open_path(project)
+        widget.open_entry(entry(widget, "a1.tif"))
+        layer = draw(viewer)
+        answer(monkeypatch, "getSaveFileName", (str(tmp_path / "mine.localize"), ""))
+        widget.tasks.save_as()
+        if closed:
+            widget.tasks.abandon()
+        until(lambda: not widget.tasks.busy and box_layer(layer).journal is not None)
+        assert len(box_layer(layer)) == 1
+        box_layer(layer).accept(draw(viewer).features["id"])
+        close_keepers()
+    with open_project(tmp_path / "mine") as mine:
+        assert mine.image("a1.tif").counts == {"object": {"added": 2}}
+    with open_project(project) as old:
+        assert old.image("a1.tif").counts == {}
+
+
 def test_a_second_project_takes_the_place_of_the_first(opened, viewer, tmp_path):
     opened.open_entry(entry(opened, "a1.tif"))
     draw(viewer)
@@ -418,6 +441,37 @@ def test_the_file_in_a_project_opens_it(widget, viewer, project):
     viewer.open(project / "project.sqlite", plugin="napari-localize")
     assert len(names(widget)) == 4
     assert layer_names(viewer) == ["a1.tif", "a1.tif boxes"]
+
+
+def test_the_file_of_the_project_that_is_open_leaves_it_as_it_is(opened, viewer, project, tmp_path):
+    opened.open_entry(entry(opened, "a1.tif"))
+    draw(viewer)
+    before = keeper_of(viewer).project
+    (tmp_path / "link").symlink_to(project, target_is_directory=True)
+    for folder in (project, tmp_path / "link"):
+        viewer.open(folder / "project.sqlite", plugin="napari-localize")
+        assert keeper_of(viewer).project is before
+    assert not before.closed
+    assert before.read_only_reason is None
+    draw(viewer)
+    assert len(entry(opened, "a1.tif").load().rows) == 2
+
+
+def test_the_file_of_a_project_that_cannot_be_opened_now_stays_free(opened, viewer, tmp_path, monkeypatch):
+    with open_project(tmp_path / "second", create=True) as second:
+        folder = second.path
+
+    def refuse(*args):
+        raise UserError("the disk is full")
+
+    before = keeper_of(viewer).project
+    with monkeypatch.context() as patch:
+        patch.setattr(before, "settle", refuse)
+        with pytest.raises(UserError, match="the disk is full"):
+            viewer.open(folder / "project.sqlite", plugin="napari-localize")
+    assert keeper_of(viewer).project is before
+    with open_project(folder) as second:
+        assert second.read_only_reason is None
 
 
 def test_a_person_is_told_once_of_what_was_left_behind(dock, messages, monkeypatch, until):

@@ -410,6 +410,17 @@ def test_areas_are_drawn_listed_and_taken_back(stack, viewer, qtbot):
     assert stack.areas._text.text() == ""
 
 
+def test_what_is_no_plane_cannot_be_finished(stack, viewer):
+    # Another layer that begins before the stack lengthens the sliders.
+    viewer.add_image(np.zeros((9, 20, 20)), name="other", translate=(-4, 0, 0))
+    viewer.layers.selection.active = stack.boxes.layer
+    viewer.dims.set_point(0, -2)
+    stack._refresh()
+    stack.toggle_finished()
+    assert stack.boxes.finished == frozenset()
+    assert "has no plane -2" in stack.told.text()
+
+
 def test_a_finished_plane_has_no_areas_to_finish(stack, viewer):
     stack.boxes.finish((0,))
     stack.areas.finish.click()

@@ -10,6 +10,7 @@ from app_model.types import KeyCode
 from psygnal import Signal
 
 from napari_localize.core.areas import inside
+from napari_localize.core.errors import UserError
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import (
     boxes_to_vertices,
@@ -328,7 +329,10 @@ class AreaPen:
                 return
             self.stop()
             plane = tuple(int(at) for at in index)
-            (boxes.finish_area if kind == "reviewed" else boxes.ignore_area)(plane, area)
+            try:
+                (boxes.finish_area if kind == "reviewed" else boxes.ignore_area)(plane, area)
+            except UserError as error:
+                self.refused.emit(str(error))
 
 
 def _cut(xyxy: list[float], size: Any) -> tuple[float, float, float, float] | None:

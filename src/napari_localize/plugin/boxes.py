@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from app_model.types import KeyCode, KeyMod
+from napari.utils.notifications import show_warning
 from psygnal import Signal
 
 from napari_localize.core.boxes import BoxRows
@@ -200,13 +201,27 @@ class BoxLayer(BoxReading):
         self._commit(self._table.edit(text, areas=areas))
 
     def finish_area(self, plane: tuple[int, ...], xyxy: tuple[float, float, float, float]) -> None:
-        """Declare that everything in a rectangle is right: the guesses to be seen there are accepted."""
+        """Declare that everything in a rectangle is right: the guesses to be seen there are accepted.
+
+        Raises
+        ------
+        UserError
+            When the image has no such plane.
+        """
+        self._check_plane(plane)
         self.reconcile()
         put = self._table.accepting(self._guesses_in(plane, (xyxy,)))
         self._commit(self._table.edit("finish an area", put, areas=self.areas | {Area(plane, xyxy, "reviewed")}))
 
     def ignore_area(self, plane: tuple[int, ...], xyxy: tuple[float, float, float, float]) -> None:
-        """Declare that a rectangle is of no concern; its boxes stay as they are."""
+        """Declare that a rectangle is of no concern; its boxes stay as they are.
+
+        Raises
+        ------
+        UserError
+            When the image has no such plane.
+        """
+        self._check_plane(plane)
         self.set_areas(self.areas | {Area(plane, xyxy, "ignored")}, "ignore an area")
 
     def remove_area(self, area: Area) -> None:
@@ -214,10 +229,22 @@ class BoxLayer(BoxReading):
         self.set_areas(self.areas - {area}, "take an area back")
 
     def finish(self, plane: tuple[int, ...]) -> None:
-        """Declare that everything on a plane is right: the guesses to be seen there are accepted."""
+        """Declare that everything on a plane is right: the guesses to be seen there are accepted.
+
+        Raises
+        ------
+        UserError
+            When the image has no such plane.
+        """
+        self._check_plane(plane)
         self.reconcile()
         put = self._table.accepting(self._guesses_in(plane, None))
         self._commit(self._table.edit("finish the plane", put, finished=self.finished | {plane}))
+
+    def _check_plane(self, plane: tuple[int, ...]) -> None:
+        if not self.has_plane(plane):
+            at = ", ".join(map(str, plane))
+            raise UserError(f"the image of {self.layer.name!r} has no plane {at}; move the sliders onto it.")
 
     def _guesses_in(self, plane: tuple[int, ...], reviewed: Rectangles | None) -> NDArray[np.int64]:
         """Return the guesses to be seen with their centre in some rectangles, or anywhere, and not in an ignored one."""
@@ -383,7 +410,8 @@ class BoxLayer(BoxReading):
         if not self._dirty or self._editor.in_use(layer):
             return
         rows = self._editor.read(layer)
-        edit = find_edit(rows, self._last, self._table, self.next_class, self._editor.click_side(layer))
+        planes = self.image_info.get("planes") or ()
+        edit = find_edit(rows, self._last, self._table, self.next_class, self._editor.click_side(layer), planes)
         put, removed = self._table.deleting(edit.gone)
         changes = BoxRows.concatenate([BoxRows.from_boxes(edit.changes), put])
         step = self._table.edit(edit.text, changes, removed)
@@ -391,6 +419,11 @@ class BoxLayer(BoxReading):
         self._dirty = False
         if step is not None:
             self._announce()
+        if edit.outside:
+            what = self._table.counted(edit.outside)
+            show_warning(
+                f"Not kept: {what} where the image of {layer.name!r} has no plane; move the sliders onto it first."
+            )
 
     def close(self) -> None:
         """Let go of the layer: it stays as it is, and later edits are no longer followed."""

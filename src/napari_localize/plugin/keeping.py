@@ -20,6 +20,7 @@ from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import is_box_layer
 from napari_localize.plugin.pairs import image_of
 from napari_localize.plugin.recovery import looking
+from napari_localize.plugin.timer import on_main_thread
 from napari_localize.project import Project, ProjectImage, autosave_project
 from napari_localize.project.files import fingerprint, measure, stored_path
 
@@ -74,6 +75,7 @@ class Keeper:
         self._autosave: Project | None = None
         self._project: Project | None = None
         self._images: weakref.WeakKeyDictionary[Shapes, ProjectImage] = weakref.WeakKeyDictionary()
+        self._unkept: Project | None = None
         self._aside = ThreadPoolExecutor(1, "notes for the project")
         self.saved: datetime | None = None
         self.problem: str | None = None
@@ -125,6 +127,9 @@ class Keeper:
     def save_as(self, path: Path) -> None:
         """Give the boxes that belong to no project one with a name, or copy the project and go on with the copy.
 
+        Where the project could not be changed so far, what was done to its layers goes into the copy. This may be
+        called on any thread.
+
         Raises
         ------
         UserError
@@ -133,9 +138,28 @@ class Keeper:
         project = self._project or self._autosave
         if project is None:
             raise UserError("there are no boxes to save yet; run a model or draw some first.")
+        read_only = project.read_only_reason is not None
         project.save_as(path)
         if project is self._autosave:
             self._project, self._autosave = self._autosave, None
+        if read_only and project.read_only_reason is None:
+            self._unkept = project
+            # Not by way of whoever has asked for it, who may be gone by now.
+            on_main_thread(self._keep_unkept)
+
+    def _keep_unkept(self) -> None:
+        """Put what the layers of a project have by now into it, which could not be changed before."""
+        project, self._unkept = self._unkept, None
+        for layer in self._layers() or ():
+            image = self._images.get(layer)
+            if project is None or image is None or image.project is not project:
+                continue
+            try:
+                # The ids and steps on disk are not those of the layer, which has gone on without them.
+                image.clear()
+                box_layer(layer).keep(self._journal(image))
+            except UserError as error:
+                self.problem = f"what was done to {layer.name} is not in {project.path}: {error}"
 
     def image_of(self, layer: Shapes) -> ProjectImage | None:
         """Return the image of a project that a layer's boxes belong to."""
@@ -192,6 +216,7 @@ class Keeper:
     def close(self) -> None:
         """Write down what is not on disk yet and let go of the projects."""
         self._aside.shutdown()
+        self._keep_unkept()
         layers = self._layers()
         if layers is not None:
             layers.events.inserted.disconnect(self._on_inserted)

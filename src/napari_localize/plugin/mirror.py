@@ -14,7 +14,7 @@ from napari_localize.core.table import BoxTable
 from napari_localize.plugin.editor import Editor
 from napari_localize.plugin.layers import COLUMNS, METADATA, default_features, is_points, outline_widths, rgba
 from napari_localize.plugin.points import PointsEditor
-from napari_localize.plugin.rows import NEW, Rows
+from napari_localize.plugin.rows import NEW, Rows, has_plane
 from napari_localize.plugin.shapes import ShapesEditor
 
 if TYPE_CHECKING:
@@ -253,11 +253,15 @@ def take_over(metadata: Mapping[str, Any], rows: Rows) -> tuple[BoxTable, list[i
     table : BoxTable
         With the boxes of the layer and those of its metadata.
     ids : list of int
-        Which box each shape is; `NEW` for shapes without an area.
+        Which box each shape is; `NEW` for shapes without an area or before the first plane, which can be kept nowhere.
     """
     names = list(metadata.get("classes", ())) or (["object"] if not any(rows.labels) else [])
-    finished = frozenset(_plane(plane) for plane in metadata.get("finished", ()))
-    areas = frozenset(Area(_plane(plane), tuple(xyxy), kind) for plane, xyxy, kind in metadata.get("areas", ()))
+    finished = frozenset(_plane(plane) for plane in metadata.get("finished", ()) if has_plane((), plane))
+    areas = frozenset(
+        Area(_plane(plane), tuple(xyxy), kind)
+        for plane, xyxy, kind in metadata.get("areas", ())
+        if has_plane((), plane)
+    )
     table = BoxTable(class_colors(names, metadata.get("colors")), finished, areas, metadata.get("point_size"))
     kept = metadata.get("kept")
     if kept is not None:
@@ -265,7 +269,7 @@ def take_over(metadata: Mapping[str, Any], rows: Rows) -> tuple[BoxTable, list[i
     ids = [NEW] * len(rows)
     found: dict[int, Box] = {}
     default = next(iter(table.classes), "object")
-    fine = [row for row in range(len(rows)) if rows.has_area(row)]
+    fine = [row for row in range(len(rows)) if rows.has_area(row) and min(rows.plane(row), default=0) >= 0]
     for row in fine:
         key = rows.ids[row]
         if key != NEW and key not in table.boxes and key not in found:

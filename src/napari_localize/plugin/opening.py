@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -142,8 +143,16 @@ def _read_project(path: str | list[str]) -> list[Any]:
     viewer = current_viewer()
     if viewer is None:
         raise UserError("a project opens in a napari window only; use open_project from Python.")
-    project = open_project(Path(path if isinstance(path, str) else path[0]).parent)
-    switch_to(viewer, project)
+    folder = Path(path if isinstance(path, str) else path[0]).parent
+    project = keeper_of(viewer).project
+    # Opened a second time, it could only be looked at.
+    if project is None or os.path.realpath(project.path) != os.path.realpath(folder):
+        project = open_project(folder)
+        try:
+            switch_to(viewer, project)
+        except UserError:
+            project.close()
+            raise
     images = project.images()
     todo = [image for image in images if image.status != "finished"] or images
     if hasattr(viewer, "window"):

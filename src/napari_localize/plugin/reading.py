@@ -13,6 +13,7 @@ from napari_localize.core.known import KnownArea
 from napari_localize.core.steps import Areas, Finished
 from napari_localize.core.table import APPROVED, BoxTable
 from napari_localize.plugin.layers import METADATA
+from napari_localize.plugin.rows import has_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,6 +92,10 @@ class BoxReading(ABC):
     def image_info(self) -> dict[str, Any]:
         """What is known about the image: ``name``, ``size`` (H, W), ``planes`` and ``axes`` of the leading axes."""
         return dict(self.layer.metadata.get(METADATA, {}).get("image", {}))
+
+    def has_plane(self, plane: tuple[int, ...]) -> bool:
+        """Whether the image has a plane; another layer can lengthen napari's sliders beyond its own."""
+        return has_plane(self.image_info.get("planes") or (), plane)
 
     def __len__(self) -> int:
         self.reconcile()

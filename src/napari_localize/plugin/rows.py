@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_localize.core.boxes import Box
+from napari_localize.core.boxes import Box, PlaneIndex
 from napari_localize.core.detections import HUMAN, STATES
 from napari_localize.core.table import BoxTable
 from napari_localize.plugin.layers import COLUMNS, vertices_to_boxes
@@ -181,15 +181,20 @@ class Edit:
         Boxes that are no longer in the layer.
     text : str
         What was done, for the history.
+    outside : int
+        How many shapes were drawn, or moved, where the image has no plane; they are in none of the others.
     """
 
     ids: list[int]
     changes: dict[int, Box] = field(default_factory=dict)
     gone: list[int] = field(default_factory=list)
     text: str = ""
+    outside: int = 0
 
 
-def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str, click: float) -> Edit:
+def find_edit(
+    rows: Rows, last: Rows, table: BoxTable, default_class: str, click: float, planes: Sequence[int] = ()
+) -> Edit:
     """Compare a layer with the table.
 
     Parameters
@@ -202,6 +207,8 @@ def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str, click
         Class of new shapes that have none.
     click : float
         Side of the square that a mere click leaves with the tool for rectangles.
+    planes : sequence of int
+        How many planes the image has along each leading axis, where that is known.
     """
     edit = Edit(identify(rows, last))
     added, moved, changed = 0, 0, 0
@@ -209,6 +216,9 @@ def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str, click
     for row, key in enumerate(edit.ids):
         if key == NEW:
             if not (rows.has_area(row) if rows.points else _meant(rows.sides(row), click)):
+                continue
+            if not has_plane(planes, rows.plane(row)):
+                edit.outside += 1
                 continue
             edit.ids[row] = key = table.new_id()
             label = rows.labels[row] or default_class
@@ -222,7 +232,10 @@ def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str, click
         if rows.ids[row] == key:
             new = _with_features(new, rows, row, last, was)
             changed += new is not old
-        if rows.key(row) != last.key(was) and rows.has_area(row):
+        moves = rows.key(row) != last.key(was) and rows.has_area(row)
+        if moves and not has_plane(planes, rows.plane(row)):
+            edit.outside += 1
+        elif moves:
             # The size of a point is none of its own.
             same = rows.points and _same_centre(rows, row, last, was)
             state = new.state if same or new.state != old.state else edited_state(new)
@@ -234,6 +247,20 @@ def find_edit(rows: Rows, last: Rows, table: BoxTable, default_class: str, click
     parts = (("add", added), ("move", moved), ("change", changed), ("delete", len(edit.gone)))
     edit.text = " and ".join(f"{verb} {table.counted(number)}" for verb, number in parts if number)
     return edit
+
+
+def has_plane(planes: Sequence[int], plane: PlaneIndex) -> bool:
+    """Whether an image has a plane; another layer can lengthen napari's sliders beyond its own.
+
+    Parameters
+    ----------
+    planes : sequence of int
+        How many planes it has along each leading axis; where that is not known, only those before the first are none.
+    plane : tuple of int
+    """
+    if len(planes) != len(plane):
+        return min(plane, default=0) >= 0
+    return all(0 <= at < number for at, number in zip(plane, planes, strict=True))
 
 
 def _same_centre(rows: Rows, row: int, last: Rows, was: int) -> bool:

@@ -157,6 +157,27 @@ class ProjectImage:
         with self.project.database.transaction() as connection:
             set_point_size(connection, self.id, size)
 
+    def clear(self) -> None:
+        """Take away all boxes and areas, what is finished, and the steps; none of it can be undone.
+
+        Raises
+        ------
+        UserError
+            When the project cannot be written.
+        """
+        self.project.settle(self.id)
+        mine = "(SELECT id FROM planes WHERE image = ?)"
+        with self.project.database.transaction() as connection:
+            for statement in (
+                f"DELETE FROM box_index WHERE id IN (SELECT id FROM boxes WHERE plane IN {mine})",
+                f"DELETE FROM boxes WHERE plane IN {mine}",
+                f"DELETE FROM areas WHERE plane IN {mine}",
+                f"DELETE FROM summary WHERE plane IN {mine}",
+                "DELETE FROM planes WHERE image = ?",
+                "DELETE FROM journal WHERE image = ?",
+            ):
+                connection.execute(statement, (self.id,))
+
     def history(self) -> History:
         """Return the recent steps as they are now; after many an undo these are older ones than `load` gave.
 

@@ -120,7 +120,9 @@ def _steps(
     return steps
 
 
-def record_change(connection: sqlite3.Connection, image: int, change: Change, step: int | None = None) -> int:
+def record_change(
+    connection: sqlite3.Connection, image: int, change: Change, step: int | None = None, *, alone: bool = False
+) -> int:
     """Store a change and its entry in the journal, within the transaction of the caller.
 
     Parameters
@@ -131,6 +133,8 @@ def record_change(connection: sqlite3.Connection, image: int, change: Change, st
     change : Change
     step : int, optional
         The first entry of the step that this is a part of.
+    alone : bool
+        Whether the other images have nothing to do with this one, so that their boxes keep their classes.
 
     Returns
     -------
@@ -144,7 +148,7 @@ def record_change(connection: sqlite3.Connection, image: int, change: Change, st
     """
     target = to_undo(connection, image) if change.action == "undo" else None
     target = to_redo(connection, image) if change.action == "redo" else target
-    apply_change(connection, image, change, target)
+    apply_change(connection, image, change, target, alone=alone)
     record = None if change.step is None else Record.of(change.step)
     boxes = len(change.put) + len(change.removed) if record is None else max(len(record.before), len(record.after))
     entry = connection.execute(
@@ -164,7 +168,9 @@ def record_change(connection: sqlite3.Connection, image: int, change: Change, st
     return entry
 
 
-def apply_change(connection: sqlite3.Connection, image: int, change: Change, target: Entry | None = None) -> None:
+def apply_change(
+    connection: sqlite3.Connection, image: int, change: Change, target: Entry | None = None, *, alone: bool = False
+) -> None:
     """Store what has become of an image, without an entry in the journal, within the transaction of the caller.
 
     Parameters
@@ -175,13 +181,15 @@ def apply_change(connection: sqlite3.Connection, image: int, change: Change, tar
     change : Change
     target : Entry, optional
         The step that is undone or redone.
+    alone : bool
+        See `record_change`.
     """
     if not connection.execute("SELECT 1 FROM images WHERE id = ?", (image,)).fetchone():
         raise UserError("the image has been taken out of the project; nothing more is kept of it.")
     before = change.classes or {}
     if change.classes is not None:
         before = _classes_before(connection, change, target)
-        set_classes(connection, before, change.classes)
+        set_classes(connection, before, change.classes, image if alone else None)
     write_rows(connection, image, change.put, change.removed)
     if change.finished is not None:
         _set_finished(connection, image, change.finished)

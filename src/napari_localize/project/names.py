@@ -63,8 +63,17 @@ def text_of(plane: PlaneIndex) -> str:
 
 
 def plane_ids(connection: sqlite3.Connection, image: int, planes: Iterable[PlaneIndex]) -> NDArray[np.int64]:
-    """Return the numbers of planes; those that are new get one."""
+    """Return the numbers of planes; those that are new get one.
+
+    Raises
+    ------
+    UserError
+        When one is before the first; nobody could read it again.
+    """
     texts = [text_of(plane) for plane in planes]
+    for text in texts:
+        if "-" in text:
+            raise UserError(f"an image has no plane {text}; planes are counted from 0.")
     connection.executemany(
         "INSERT INTO planes (image, position) VALUES (?, ?) ON CONFLICT DO NOTHING", ((image, text) for text in texts)
     )
@@ -100,15 +109,26 @@ def classes_of(connection: sqlite3.Connection) -> Classes:
     return dict(connection.execute("SELECT name, color FROM classes ORDER BY rank, id"))
 
 
-def set_classes(connection: sqlite3.Connection, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+def set_classes(
+    connection: sqlite3.Connection, before: Mapping[str, str], after: Mapping[str, str], alone: int | None = None
+) -> None:
     """Do with the class list of the project what was done with that of one image, before its boxes are written.
 
     A name that took the place and the colour of another one is the same class under a new name, so that boxes
     of other images follow. Classes that the image does not know stay, at the end of the list.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+    before, after : mapping of str to str
+        Colours of the classes of the image.
+    alone : int, optional
+        Number of the image where the others have nothing to do with it: a class that they have boxes of keeps its name.
     """
     known = classes_of(connection)
     for (was, color), (name, new_color) in zip(before.items(), after.items(), strict=False):
-        if was in known and was not in after and name not in known and color == new_color:
+        renamed = was in known and was not in after and name not in known and color == new_color
+        if renamed and (alone is None or not _is_used_elsewhere(connection, was, alone)):
             connection.execute("UPDATE classes SET name = ? WHERE name = ?", (name, was))
     connection.execute("UPDATE classes SET rank = rank + ?", (len(after),))
     for rank, (name, color) in enumerate(after.items()):
@@ -119,6 +139,15 @@ def set_classes(connection: sqlite3.Connection, before: Mapping[str, str], after
         )
     for rank, name in enumerate(classes_of(connection)):
         connection.execute("UPDATE classes SET rank = ? WHERE name = ?", (rank, name))
+
+
+def _is_used_elsewhere(connection: sqlite3.Connection, name: str, image: int) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM summary JOIN planes ON planes.id = plane JOIN classes ON classes.id = class "
+        "WHERE name = ? AND image <> ? LIMIT 1",
+        (name, image),
+    )
+    return found.fetchone() is not None
 
 
 def drop_classes(connection: sqlite3.Connection, names: Iterable[str]) -> None:

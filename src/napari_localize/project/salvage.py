@@ -15,6 +15,7 @@ from napari_localize.core.errors import UserError
 from napari_localize.project.database import FILE
 from napari_localize.project.folder import LOCK
 from napari_localize.project.lock import Lock
+from napari_localize.project.names import position_of
 from napari_localize.project.schema import migrate
 
 _TABLES = ("meta", "images", "planes", "classes", "origins", "boxes", "areas", "journal", "models", "evaluations")
@@ -104,6 +105,7 @@ def _salvage(old: Path, new: Path) -> list[str]:
         if not kept["images"]:
             raise UserError(f"nothing can be read of {old}; take a copy of the project from a backup.")
         _name_lost(target)
+        _drop_nowhere(target)
         for statement in (*_USELESS, *_REBUILT):
             target.execute(statement)
         (boxes,) = target.execute("SELECT COUNT(*) FROM boxes").fetchone()
@@ -193,3 +195,12 @@ def _name_lost(target: sqlite3.Connection) -> None:
             f"INSERT INTO {table} (id, name{extra}) SELECT DISTINCT {column}, '{_LOST_NAME} ' || {column}{values} "
             f"FROM boxes WHERE {column} NOT IN (SELECT id FROM {table})"
         )
+
+
+def _drop_nowhere(target: sqlite3.Connection) -> None:
+    """Drop planes that are none, with which their image could not be read; what lies on them goes with them."""
+    for key, text in target.execute("SELECT id, position FROM planes").fetchall():
+        try:
+            position_of(text)
+        except UserError:
+            target.execute("DELETE FROM planes WHERE id = ?", (key,))

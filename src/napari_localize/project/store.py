@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Change
 from napari_localize.project.database import FILE, Database
-from napari_localize.project.folder import LOCK
+from napari_localize.project.folder import LOCK, autosave_folder
 from napari_localize.project.journal import has_entry, record_change
 from napari_localize.project.lock import Lock
 from napari_localize.project.writer import Writer
@@ -84,8 +84,10 @@ class Store:
             self._attempt = (None, 0)
             if tried is changes and has_entry(connection, entry):
                 return  # The disk had failed only after they were on it.
+            # Images that nobody has put into a project together share no more than the file.
+            alone = self.path.parent == autosave_folder()
             for image, change in changes:
-                entry = record_change(connection, image, change)
+                entry = record_change(connection, image, change, alone=alone)
             self.keep_next_id(connection)
             self._attempt = (changes, entry)
         self._attempt = (None, 0)

@@ -129,14 +129,8 @@ class ProjectActions(QObject):
             return
         path = ask.ask_new_project(self._window, "Save project as")
         if path is not None:
-            read_only = self.project.read_only_reason is not None
-            self._start(lambda _: self._keeper.save_as(path), lambda _: self._saved(path, read_only))
-
-    def _saved(self, path: Path, read_only: bool) -> str:
-        if read_only and self.project is not None:
-            # The layers were not kept anywhere so far.
-            reload(self._viewer, self.project)
-        return f"Saved as {path.name.removesuffix(SUFFIX)}{SUFFIX}; what you do from now on is kept there."
+            saved = f"Saved as {path.name.removesuffix(SUFFIX)}{SUFFIX}; what you do from now on is kept there."
+            self._start(lambda _: self._keeper.save_as(path), lambda _: saved)
 
     def recover(self) -> None:
         """Show what earlier sessions have left behind."""

@@ -424,7 +424,10 @@ class ReviewWidget(AreaActions, QueueActions, Dock):
         boxes = self._boxes
         if boxes is not None:
             here = self._here(boxes)
-            (boxes.unfinish if here in boxes.finished else boxes.finish)(here)
+            try:
+                (boxes.unfinish if here in boxes.finished else boxes.finish)(here)
+            except UserError as error:
+                warn(str(error), self)
             self._refresh()
 
     def _say(self, text: str) -> None:
