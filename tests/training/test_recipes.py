@@ -86,6 +86,9 @@ def test_only_a_base_that_knows_a_class_is_mixed_in():
     assert choose([plane()], mixable=True).recipe.average
     assert not choose([plane()], mixable=False).recipe.average
     assert choose([plane()], mixable=False, average=True).recipe.average
+    assert "where that does no harm" in choose([plane()]).text
+    halves = choose_recipe([plane()], 60.0, FINE_TUNE, base_diameter=32.0, halves=True)
+    assert "at least half" in halves.text
 
 
 @pytest.mark.parametrize(

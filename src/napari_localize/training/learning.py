@@ -28,7 +28,7 @@ from napari_localize.training.clock import Clock, Patience
 from napari_localize.training.compare import counting, within
 from napari_localize.training.crops import TrainingPlane, make_batch
 from napari_localize.training.heads import STEPS_PER_STEP, HeadFirst
-from napari_localize.training.mixing import SHARES, Weights, mix_with_base
+from napari_localize.training.mixing import HALF, SHARES, Weights, mix_with_base, mixture
 from napari_localize.training.optimise import Optimisation, Recipe
 from napari_localize.training.planes import busiest_windows
 from napari_localize.training.recipes import FINE_TUNE, OBJECT_DIAMETER, SCRATCH, Chosen, choose_recipe
@@ -105,7 +105,10 @@ class Learning:
             When it was stopped before the first step.
         """
         model = self._new_model(classes)
-        chosen = self._choose_recipe(train, classes, bool(validation))
+        learnt_from = {id(plane) for plane in train}
+        # Without planes held back, those that were learnt from would say that little of the base is needed.
+        self._halves = self._base_answers(model) and all(id(plane) in learnt_from for plane in validation)
+        chosen = self._choose_recipe(train, classes, bool(validation) or self._halves)
         self.recipe = recipe = chosen.recipe
         model.card.object_diameter, model.card.diameter_range = chosen.object_diameter, recipe.crops.diameters
         model.card.usual_diameters = usual_diameters(train)
@@ -142,6 +145,7 @@ class Learning:
             SCRATCH if self.base is None else FINE_TUNE,
             base_diameter=None if self.base is None else self.base.card.object_diameter,
             mixable=watched and (bool(set(classes) & set(base)) or len(classes) == len(base) == 1),
+            halves=self._halves,
             choices=self.settings.choices,
         )
         self.recipe_text = chosen.text
@@ -197,7 +201,7 @@ class Learning:
                 began = time.monotonic()
                 self._base_ap50 = self._ap50(training.average.state_dict())
                 # The mixtures in the end are looked at, too: the time that was asked for is that of all.
-                looks = 1 + len(SHARES) * recipe.average
+                looks = 1 + (len(SHARES) + self._halves) * recipe.average
                 clock.spare(looks * (time.monotonic() - began))
             clock.start()
             self._heads_first(training, recipe, clock, epoch)
@@ -243,13 +247,22 @@ class Learning:
         self.head_steps = heads.steps
 
     def _mix(self) -> None:
-        """Go back towards the base as far as that costs nothing on the validation planes."""
+        """Go back towards the base as far as that costs nothing on the validation planes, at least half way if need be."""
         if self.best is None:
             return
-        tuned = self.best_ap50 if self._watched else self._ap50(self.best)
-        if tuned is None or tuned < 0:
-            return
-        self.best, self.share, _ = mix_with_base(self._start, self.best, tuned, self._ap50)
+        most = 1.0
+        if self._halves:
+            self.best, most = mixture(self._start, self.best, HALF), HALF
+        if self._halves and not self._watched:
+            # One of several short trainings of a cross-validation, which have no time to look.
+            self.share = most
+        else:
+            tuned = self.best_ap50 if self._watched and not self._halves else self._ap50(self.best)
+            if tuned is None or tuned < 0:
+                self.share = most
+                return
+            self.best, share, _ = mix_with_base(self._start, self.best, tuned, self._ap50)
+            self.share = most * share
         if self.share < 1:
             text = (
                 f"The new model is mixed of {self.share:.0%} of what was learnt and {1 - self.share:.0%} of the base."

@@ -12,6 +12,9 @@ SHARES = (0.25, 0.5, 0.75)
 TIE = 0.002
 """Of mixtures whose AP50 differs by less, the one with more of the base is taken."""
 
+HALF = 0.5
+"""Largest share of what was learnt where no plane was held back to choose it."""
+
 Weights = Mapping[str, Tensor]
 
 

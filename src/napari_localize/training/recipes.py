@@ -82,6 +82,7 @@ def choose_recipe(
     *,
     base_diameter: float | None,
     mixable: bool = True,
+    halves: bool = False,
     choices: RecipeChoices | None = None,
 ) -> Chosen:
     """Choose how a model learns.
@@ -97,7 +98,10 @@ def choose_recipe(
     base_diameter : float or None
         Object diameter, in pixels, of the model that it starts from; None without one.
     mixable : bool
-        Whether the base knows any of the classes, and there are planes by which a mixture with it can be chosen.
+        Whether the base knows any of the classes, and there are planes by which a mixture with it can be chosen, or it is
+        at least half of the mixture.
+    halves : bool
+        Whether it is, as no plane is held back to choose the mixture.
     choices : RecipeChoices, optional
         What a person has chosen; it is taken as it is.
     """
@@ -153,7 +157,7 @@ def choose_recipe(
     # Where all classes are new, their layers began as those of other objects: there is no ability to keep in them.
     average = based and (mixable if choices.average is None else choices.average)
     if average:
-        said.append("mixed with the base in the end where that does no harm")
+        said.append(f"mixed with the base in the end, {'at least half of it' if halves else 'where that does no harm'}")
     patience = PATIENCE if seconds is None or seconds > LONG else 0
     patience = patience if choices.patience is None else choices.patience
     if patience:
