@@ -87,9 +87,9 @@ def test_a_class_renamed_on_one_image_keeps_its_name_on_others(viewer):
             assert stored(viewer, layer) == dict(box_layer(layer).table.boxes)
     assert {box.label for _, box in other.table.boxes.items()} == {"object"}
     other.rename_class("object", "spot")
-    assert set(keeper_of(viewer).unnamed.classes) == {"nucleus", "spot"}
     for layer in layers:
         assert stored(viewer, layer) == dict(box_layer(layer).table.boxes)
+    assert set(keeper_of(viewer).unnamed.classes) == {"nucleus", "spot"}
 
 
 def test_boxes_that_were_there_before_are_kept_with_their_history():
