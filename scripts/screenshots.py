@@ -77,7 +77,6 @@ def take_pictures(seconds: int, home: str) -> None:
     viewer.reset_view()
     picture(viewer, "retrain")
     take_models_picture(viewer, loop)
-    viewer.window.remove_dock_widget(loop)
     take_count_picture(viewer)
     take_evaluate_picture(viewer)
     take_project_picture(viewer, Path(home))
