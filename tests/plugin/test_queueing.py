@@ -11,6 +11,7 @@ from napari_localize.core.steps import Area
 from napari_localize.evaluation.queue import lot, rank_boxes
 from napari_localize.plugin import queueing
 from napari_localize.plugin.boxes import box_layer
+from napari_localize.plugin.doubting import check
 from napari_localize.plugin.layers import new_box_layer
 from napari_localize.plugin.pairs import pair
 
@@ -124,7 +125,7 @@ def test_a_model_that_looks_again_doubts_and_adds_what_it_is_sure_of(boxes, imag
         class_names=("a", "b"),
     )
     before = len(boxes)
-    doubts = queueing.check(boxes, request, [found], "model@2")
+    doubts = check(boxes, request, [found], "model@2")
     assert len(boxes) == before + 1
     assert doubts[ids[0]] == pytest.approx(0.9)
     assert doubts[ids[1]] == pytest.approx(0.1)
@@ -157,7 +158,7 @@ def test_points_are_doubted_by_their_distance_and_not_proposed_twice(image):
     request = queueing.to_check(points, [image, layer])
     # The objects are twice as large as the points; one centre is off by three pixels.
     found = Detections([[20, 20, 44, 44], [63, 63, 87, 87]], scores=[0.9, 0.95], class_names=("a",))
-    doubts = queueing.check(points, request, [found], "model@2")
+    doubts = check(points, request, [found], "model@2")
     assert sorted(doubts.values()) == pytest.approx([0.05, 0.1], abs=1e-6)
     assert len(points) == 2
 

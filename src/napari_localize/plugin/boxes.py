@@ -14,7 +14,6 @@ from psygnal import Signal
 from napari_localize.core.boxes import BoxRows
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
-from napari_localize.core.known import KnownArea, Rectangles
 from napari_localize.core.points import POINT_SIZE
 from napari_localize.core.steps import Area, Areas, Journal, Step
 from napari_localize.core.table import BoxTable
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from napari_localize.core.table import Region
 
 _DEBOUNCE_MS = 15
-_ROUNDING = 1e-6
 _UNDO_KEYS = (KeyMod.CtrlCmd | KeyCode.KeyZ, KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ)
 
 _controllers: weakref.WeakKeyDictionary[Shapes | Points, BoxLayer] = weakref.WeakKeyDictionary()
@@ -184,17 +182,6 @@ class BoxLayer(BoxReading):
         y0, y1, x0, x1 = view.rectangle
         return ids[(y >= y0) & (y <= y1) & (x >= x0) & (x <= x1)]
 
-    def guesses_by_score(
-        self, plane: tuple[int, ...], lowest: float = 0.0, below: float = math.inf
-    ) -> NDArray[np.int64]:
-        """Return the ids of the guesses to be seen on a plane with scores in a range; without a score they are sure."""
-        self.reconcile()
-        table = self._table.boxes
-        ids = self._table.guesses(plane)
-        # Scores come from float32 numbers, and 0.8 of those is not quite 0.8.
-        scores = np.nan_to_num(table.scores[table.rows(ids)], nan=1.0) + _ROUNDING
-        return ids[(scores >= lowest) & (scores < below)]
-
     def set_areas(self, areas: Areas, text: str) -> None:
         """Declare rectangles finished, or to be left out."""
         self.reconcile()
@@ -240,17 +227,6 @@ class BoxLayer(BoxReading):
         self.reconcile()
         put = self._table.accepting(self._guesses_in(plane, None))
         self._commit(self._table.edit("finish the plane", put, finished=self.finished | {plane}))
-
-    def _check_plane(self, plane: tuple[int, ...]) -> None:
-        if not self.has_plane(plane):
-            at = ", ".join(map(str, plane))
-            raise UserError(f"the image of {self.layer.name!r} has no plane {at}; move the sliders onto it.")
-
-    def _guesses_in(self, plane: tuple[int, ...], reviewed: Rectangles | None) -> NDArray[np.int64]:
-        """Return the guesses to be seen with their centre in some rectangles, or anywhere, and not in an ignored one."""
-        table, ids = self._table.boxes, self._table.guesses(plane)
-        ignored = tuple(area.xyxy for area in self.areas if area.plane == plane and area.kind == "ignored")
-        return ids[KnownArea(reviewed, ignored).holds(table.boxes[table.rows(ids)])]
 
     def unfinish(self, plane: tuple[int, ...]) -> None:
         """Take a plane back into work; its boxes stay as they are."""

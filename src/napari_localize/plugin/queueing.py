@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +13,10 @@ from napari_localize.core.boxes import STATE_CODES, PlaneIndex
 from napari_localize.core.detections import EXAMPLES, HUMAN, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.known import KnownArea
-from napari_localize.core.points import centered
 from napari_localize.core.table import APPROVED, BoxTable
 from napari_localize.evaluation.budget import UNSURE, Standing
 from napari_localize.evaluation.calibration import Calibration, probability
-from napari_localize.evaluation.doubts import DOUBTFUL, SURE, doubt, misses
+from napari_localize.evaluation.doubts import DOUBTFUL, SURE
 from napari_localize.evaluation.estimates import FEWEST_PLANES, Estimate, estimate_share
 from napari_localize.evaluation.queue import (
     LOT_SHARE,
@@ -202,7 +201,7 @@ def chances_of(boxes: BoxLayer) -> tuple[NDArray[np.float64], float]:
     calibrated = np.zeros(len(table), bool)
     names = np.array([*table.class_names, ""])[table.labels]
     for code in np.unique(table.origins).tolist():
-        calibration = _calibration(table.origin_names[code])
+        calibration = calibration_of(table.origin_names[code])
         if calibration is not None:
             mine = table.origins == code
             chances[mine] = probability(table.scores[mine], names[mine], calibration)
@@ -212,7 +211,8 @@ def chances_of(boxes: BoxLayer) -> tuple[NDArray[np.float64], float]:
 
 
 @lru_cache(maxsize=32)
-def _calibration(origin: str) -> Calibration | None:
+def calibration_of(origin: str) -> Calibration | None:
+    """Return what the scores of a model mean, as its card says; None for what is no model, or not installed."""
     if origin in ("", HUMAN, EXAMPLES):
         return None
     try:
@@ -463,39 +463,3 @@ def _request(boxes: BoxLayer, layers: Iterable[Layer], parts: Mapping[PlaneIndex
         [plane_key(image, plane) for plane in indices],
         [parts[plane] for plane in indices],
     )
-
-
-def check(boxes: BoxLayer, request: Request, found: Sequence[Detections], model: str) -> dict[int, float]:
-    """Compare what a person has said with what a model finds; what it is sure of and nobody has said becomes a guess.
-
-    Returns
-    -------
-    dict of int to float
-        How much the model doubts each judged box.
-    """
-    calibration = _calibration(model)
-    doubts: dict[int, float] = {}
-    new: dict[PlaneIndex, Detections] = {}
-    for plane, reviewed, there in zip(request.indices, request.boxes, found, strict=True):
-        names: Any = np.array(there.class_names)[there.labels]
-        chances = probability(there.scores, names, calibration)
-        seen = _compared(there, boxes)
-        doubts.update(
-            zip(reviewed.ids.tolist(), doubt(_compared(reviewed, boxes), seen, chances).tolist(), strict=True)
-        )
-        known = boxes.known(plane)
-        if known is not None:
-            mine = boxes.table.detections(plane, (*APPROVED, "rejected", "proposed"))
-            missed = there[misses(_compared(mine, boxes), seen, chances)]
-            missed = missed[known.holds(missed.boxes)]
-            if len(missed):
-                new[plane] = missed
-    if new:
-        boxes.set_proposals(new, model, replace=False)
-    return doubts
-
-
-def _compared(found: Detections, boxes: BoxLayer) -> Detections:
-    """Return boxes as they are, of points squares that overlap by a half when they are half a nominal size apart."""
-    size = boxes.table.point_size
-    return found if size is None else replace(found, boxes=centered(found.centers, 1.5 * size))

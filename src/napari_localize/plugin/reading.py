@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from napari_localize.core.boxes import Box
 from napari_localize.core.detections import STATES, Detections
-from napari_localize.core.known import KnownArea
+from napari_localize.core.errors import UserError
+from napari_localize.core.known import KnownArea, Rectangles
 from napari_localize.core.steps import Areas, Finished
 from napari_localize.core.table import APPROVED, BoxTable
 from napari_localize.plugin.layers import METADATA
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_localize.core.table import Count
+
+_ROUNDING = 1e-6
 
 
 class BoxReading(ABC):
@@ -96,6 +100,28 @@ class BoxReading(ABC):
     def has_plane(self, plane: tuple[int, ...]) -> bool:
         """Whether the image has a plane; another layer can lengthen napari's sliders beyond its own."""
         return has_plane(self.image_info.get("planes") or (), plane)
+
+    def _check_plane(self, plane: tuple[int, ...]) -> None:
+        if not self.has_plane(plane):
+            at = ", ".join(map(str, plane))
+            raise UserError(f"the image of {self.layer.name!r} has no plane {at}; move the sliders onto it.")
+
+    def _guesses_in(self, plane: tuple[int, ...], reviewed: Rectangles | None) -> NDArray[np.int64]:
+        """Return the guesses to be seen with their centre in some rectangles, or anywhere, and not in an ignored one."""
+        table, ids = self._table.boxes, self._table.guesses(plane)
+        ignored = tuple(area.xyxy for area in self.areas if area.plane == plane and area.kind == "ignored")
+        return ids[KnownArea(reviewed, ignored).holds(table.boxes[table.rows(ids)])]
+
+    def guesses_by_score(
+        self, plane: tuple[int, ...], lowest: float = 0.0, below: float = math.inf
+    ) -> NDArray[np.int64]:
+        """Return the ids of the guesses to be seen on a plane with scores in a range; without a score they are sure."""
+        self.reconcile()
+        table = self._table.boxes
+        ids = self._table.guesses(plane)
+        # Scores come from float32 numbers, and 0.8 of those is not quite 0.8.
+        scores = np.nan_to_num(table.scores[table.rows(ids)], nan=1.0) + _ROUNDING
+        return ids[(scores >= lowest) & (scores < below)]
 
     def __len__(self) -> int:
         self.reconcile()

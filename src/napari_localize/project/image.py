@@ -14,6 +14,7 @@ from napari_localize.core.boxes import BoxRows, PlaneIndex
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Areas, Classes, Finished, History, Journal
 from napari_localize.core.table import BoxTable
+from napari_localize.project.entries import empty
 from napari_localize.project.files import fingerprint, found_path, measure
 from napari_localize.project.journal import areas_of, finished_of, history
 from napari_localize.project.names import classes_of
@@ -166,17 +167,8 @@ class ProjectImage:
             When the project cannot be written.
         """
         self.project.settle(self.id)
-        mine = "(SELECT id FROM planes WHERE image = ?)"
         with self.project.database.transaction() as connection:
-            for statement in (
-                f"DELETE FROM box_index WHERE id IN (SELECT id FROM boxes WHERE plane IN {mine})",
-                f"DELETE FROM boxes WHERE plane IN {mine}",
-                f"DELETE FROM areas WHERE plane IN {mine}",
-                f"DELETE FROM summary WHERE plane IN {mine}",
-                "DELETE FROM planes WHERE image = ?",
-                "DELETE FROM journal WHERE image = ?",
-            ):
-                connection.execute(statement, (self.id,))
+            empty(connection, self.id)
 
     def history(self) -> History:
         """Return the recent steps as they are now; after many an undo these are older ones than `load` gave.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +17,13 @@ from napari_localize.project.adding import Relinked, add_images, relink, replace
 from napari_localize.project.checking import check_project
 from napari_localize.project.database import FILE
 from napari_localize.project.edit import Edit, proposing_table
+from napari_localize.project.entries import keep_next_number, next_number, remove
 from napari_localize.project.exchange import annotations_of, import_annotations
 from napari_localize.project.folder import LOCK, autosave_folder, copy_project, make_project, project_folder
 from napari_localize.project.image import ProjectImage
 from napari_localize.project.journal import now
 from napari_localize.project.listing import ProjectPlane, list_images, list_planes
 from napari_localize.project.lock import Lock
-from napari_localize.project.lots import drop_image, stored_lot
 from napari_localize.project.models import Evaluation, UsedModel, add_evaluation, add_model, evaluations, used_models
 from napari_localize.project.names import class_keys, classes_of, set_class_key
 from napari_localize.project.places import detections_at, find_place
@@ -168,7 +167,7 @@ class Project(Store):
             unique, number = name, 2
             while unique in taken:
                 unique, number = f"{name} ({number})", number + 1
-            key = _next_image(connection)
+            key = next_number(connection)
             connection.execute(
                 "INSERT INTO images (id, name, path, fingerprint, size, changed, axes, shape, added) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -183,7 +182,7 @@ class Project(Store):
                     now(),
                 ),
             )
-            _keep_next_image(connection, key + 1)
+            keep_next_number(connection, key + 1)
         return key
 
     def remove_image(self, image: ProjectImage) -> None:
@@ -195,22 +194,8 @@ class Project(Store):
             When the project cannot be written.
         """
         self.settle()
-        mine = "(SELECT id FROM planes WHERE image = ?)"
         with self.database.transaction() as connection:
-            # Lots and pictures in memory know images by number, so the next one must not get this number.
-            _keep_next_image(connection, _next_image(connection))
-            drop_image(connection, image.id)
-            for statement in (
-                f"DELETE FROM box_index WHERE id IN (SELECT id FROM boxes WHERE plane IN {mine})",
-                f"DELETE FROM boxes WHERE plane IN {mine}",
-                f"DELETE FROM areas WHERE plane IN {mine}",
-                f"DELETE FROM summary WHERE plane IN {mine}",
-                "DELETE FROM planes WHERE image = ?",
-                "DELETE FROM journal WHERE image = ?",
-                "DELETE FROM meta WHERE key LIKE '%:' || ?",  # what is noted of an image ends with its number
-                "DELETE FROM images WHERE id = ?",
-            ):
-                connection.execute(statement, (image.id,))
+            remove(connection, image.id)
 
     @property
     def classes(self) -> Classes:
@@ -505,20 +490,3 @@ def open_project(path: str | os.PathLike[str], create: bool = False, read_only: 
             raise UserError(f"there is no project at {folder}; make one with: napari-localize project create")
         make_project(folder)
     return Project(folder, read_only=read_only)
-
-
-def _next_image(connection: sqlite3.Connection) -> int:
-    """Return the first number that no image has had, also where no note of it was made yet."""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'next_image'").fetchone()
-    (last,) = connection.execute("SELECT MAX(id) FROM images").fetchone()
-    if row and row[0].isdecimal() and len(row[0]) < 16:
-        return max(int(row[0]), (last or 0) + 1)
-    # Older versions left planes of removed images in the lot; what is larger than any number given out is forged.
-    drawn = (number for number, _ in stored_lot(connection).places if number < 1 << 32)
-    return max(last or 0, *drawn, 0) + 1
-
-
-def _keep_next_image(connection: sqlite3.Connection, number: int) -> None:
-    connection.execute(
-        "INSERT INTO meta VALUES ('next_image', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (str(number),)
-    )

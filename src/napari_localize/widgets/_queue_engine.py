@@ -10,7 +10,8 @@ from napari_localize.core.errors import UserError
 from napari_localize.core.settings import PredictSettings
 from napari_localize.engine.client import shared_engine
 from napari_localize.plugin.boxes import BoxLayer
-from napari_localize.plugin.queueing import Looks, Request, check, model_of, to_check, to_describe
+from napari_localize.plugin.doubting import check
+from napari_localize.plugin.queueing import Looks, Request, model_of, to_check, to_describe
 from napari_localize.plugin.teaching import MODEL
 from napari_localize.widgets._jobs import Job, JobRunner
 from napari_localize.widgets._memory import preference
