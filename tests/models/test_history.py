@@ -185,8 +185,10 @@ def test_a_disk_too_full_for_a_check_set_costs_no_model(keep, store, tmp_path, m
     assert not list(tmp_path.glob("candidate*"))
     keep("a", checks=b"planes")
     monkeypatch.setattr(os, "replace", full)
-    assert rename_model("a@2", "b").reference == "b@1"
-    assert [file.name for file in sorted(store.glob("*.safetensors"))] == ["a@1.safetensors", "b@1.safetensors"]
+    with pytest.raises(UserError, match="a@2 keeps its name"):
+        rename_model("a@2", "b")
+    assert [file.name for file in sorted(store.glob("*.safetensors"))] == ["a@1.safetensors", "a@2.safetensors"]
+    assert checks_path(find_model("a@2")).read_bytes() == b"planes"
 
 
 def test_check_sets_are_kept_only_where_that_is_wanted(make_model, tmp_path, store):

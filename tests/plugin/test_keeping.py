@@ -92,6 +92,49 @@ def test_a_class_renamed_on_one_image_keeps_its_name_on_others(viewer):
     assert set(keeper_of(viewer).unnamed.classes) == {"nucleus", "spot"}
 
 
+def test_a_class_renamed_on_one_image_of_a_project_follows_on_the_others(viewer, tmp_path):
+    with open_project(tmp_path / "mine", create=True) as project:
+        for name in ("a", "b"):
+            project.add_array(name, (100, 200), "YX")
+            with project.edit("begin") as edit:
+                edit.add(name, found(0, 50))
+    project = open_project(tmp_path / "mine")
+    keeper = keeper_of(viewer)
+    keeper.open(project)
+    layers = []
+    for image in project.images():
+        viewer.add_layer(Image(np.zeros((100, 200)), name=image.name))
+        layers.append(new_box_layer(viewer.layers[-1]))
+        keeper.show(project.image(image.id), layers[-1])
+        viewer.add_layer(layers[-1])
+    one, other = map(box_layer, layers)
+    other.next_class = "object"
+    (first, second) = sorted(other.shown())
+    other.delete([first])
+    other.add_class("dirt")
+    other.set_class([second], "dirt")
+
+    def named(name):
+        assert set(one.classes) == {name, "dirt"} == set(project.classes) == set(other.classes)
+        assert other.next_class == name
+        assert list(layers[0].features["class"]) == [name] * 2
+        for layer in layers:
+            assert stored(viewer, layer) == dict(box_layer(layer).table.boxes)
+
+    one.add_class("dirt")
+    for deed, name in (
+        (lambda: one.rename_class("object", "nucleus"), "nucleus"),
+        (one.undo, "object"),
+        (one.redo, "nucleus"),
+        # What was done before it does not bring the old name back.
+        (other.undo, "nucleus"),
+    ):
+        deed()
+        named(name)
+    assert other.table.boxes[second].label == "nucleus"
+    assert "rename" not in other.undo_text
+
+
 def test_boxes_that_were_there_before_are_kept_with_their_history():
     image = Image(np.zeros((100, 200)), name="cells")
     layer = new_box_layer(image)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QSettings
 
 from napari_localize.engine import Engine
 from napari_localize.models.registry import store_folder
+from napari_localize.project import open_project
 from napari_localize.widgets import localize, retrain
 
 PATIENCE = 120_000
@@ -107,3 +109,26 @@ def until(qtbot: Any) -> Callable[[Callable[[], Any]], None]:
 def finish(until: Callable[..., None]) -> Callable[[Any], None]:
     """Wait until the job of a dock is over."""
     return lambda widget: until(lambda: not widget.busy)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Three planes, a movie of four, and a file that is no image."""
+    folder = tmp_path / "images"
+    (folder / "deep").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("a1.tif", "a2.tif", "deep/b1.tif"):
+        tifffile.imwrite(folder / name, rng.integers(0, 255, (60, 80), np.uint8))
+    tifffile.imwrite(
+        folder / "movie.tif", rng.integers(0, 999, (4, 60, 80), np.uint16), imagej=True, metadata={"axes": "TYX"}
+    )
+    (folder / "broken.tif").write_bytes(b"II*\0 no image")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path, images):
+    """A closed project with these images."""
+    with open_project(tmp_path / "plate", create=True) as project:
+        project.add_images([images], {})
+        return project.path

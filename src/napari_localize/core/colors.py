@@ -52,6 +52,22 @@ def next_color(taken: Iterable[str]) -> str:
     return CLASS_COLORS[len(used) % len(CLASS_COLORS)]
 
 
+def renamed_classes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Return old and new name of the classes that go by another name now, in the same place and colour.
+
+    Parameters
+    ----------
+    before, after : mapping of str to str
+        Colour by class name, in the order of the class list.
+    """
+    pairs = zip(before.items(), after.items(), strict=False)
+    return {
+        was: name
+        for (was, color), (name, new_color) in pairs
+        if color == new_color and was not in after and name not in before
+    }
+
+
 def class_colors(class_names: Iterable[str], known: Mapping[str, str] | None = None) -> dict[str, str]:
     """Give every class a colour, keeping those that are known already."""
     colors: dict[str, str] = {}

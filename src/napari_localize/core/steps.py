@@ -156,6 +156,27 @@ class History:
         for steps in (self._done, self._undone):
             steps[:] = [replace(step, before=renamed(step.before), after=renamed(step.after)) for step in steps]
 
+    def rename_class(self, old: str, new: str) -> None:
+        """Give a class that the steps speak of another name."""
+
+        def called(name: str) -> str:
+            return new if name == old else name
+
+        def of_boxes(rows: BoxRows) -> BoxRows:
+            return replace(rows, class_names=tuple(map(called, rows.class_names)))
+
+        def of_lists(pair: tuple[Classes, Classes] | None) -> tuple[Classes, Classes] | None:
+            if pair is None:
+                return None
+            before, after = ({called(name): color for name, color in one.items()} for one in pair)
+            return before, after
+
+        for steps in (self._done, self._undone):
+            steps[:] = [
+                replace(step, before=of_boxes(step.before), after=of_boxes(step.after), classes=of_lists(step.classes))
+                for step in steps
+            ]
+
     @property
     def undo_text(self) -> str | None:
         """What would be taken back."""

@@ -400,6 +400,13 @@ class BoxTable:
         put = replace(rows, labels=np.zeros(len(rows), np.int32), class_names=(new,))
         return self.edit(f"rename class {old} to {new}", put, classes=classes)
 
+    def follow_rename(self, old: str, new: str) -> None:
+        """Take over the new name that a class got by another image; this is no step, and the journal knows it."""
+        self.classes = {new if name == old else name: color for name, color in self.classes.items()}
+        rows = self.boxes.take(self.boxes.labels == self.boxes.class_code(old))
+        self.boxes.put(replace(rows, labels=np.zeros(len(rows), np.int32), class_names=(new,)))
+        self.history.rename_class(old, new)
+
     def recolor_class(self, name: str, color: str) -> Step | None:
         """Give a class another colour."""
         return self.edit(f"recolour class {name}", classes={**self.classes, name: color})

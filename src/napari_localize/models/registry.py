@@ -152,11 +152,10 @@ def keep_model(path: str | os.PathLike[str], name: str, *, with_checks: bool = T
         Whether its check set, parts of images that lie in a file beside it, is kept, too.
     """
     entry = _store(Path(path), name, read_card(path))
-    checks = checks_path(path)
     # The model is in the store now, also where there is no room for more.
     with suppress(OSError, UserError):
-        if with_checks and checks.is_file():
-            _move(checks, checks_path(entry.path))
+        if with_checks:
+            _copy_checks(Path(path), entry.path)
     discard_model(path)
     return entry
 
@@ -185,16 +184,14 @@ def export_model(
         Whether the model's check set, parts of images, goes along, as a file beside it.
     """
     source = find_model(name)
-    checks = checks_path(source)
     with atomic_path(path, overwrite=overwrite) as temporary:
         if source.parent == BUNDLED:
             # Its card is more than what its file holds.
             copy_with_card(source, temporary, read_card(source))
         else:
             shutil.copyfile(source, temporary)
-    if with_checks and checks.is_file():
-        with atomic_path(checks_path(path), overwrite=overwrite) as temporary:
-            shutil.copyfile(checks, temporary)
+    if with_checks:
+        _copy_checks(source, Path(path), overwrite=overwrite)
 
 
 def rename_model(reference: str | os.PathLike[str], name: str) -> ModelEntry:
@@ -219,8 +216,11 @@ def rename_model(reference: str | os.PathLike[str], name: str) -> ModelEntry:
     if card.name == name:
         raise UserError(f"{reference} has the name {name!r} already; choose another one.")
     entry = _store(path, name, card)
-    with suppress(OSError, UserError):
-        _move(checks_path(path), checks_path(entry.path))
+    try:
+        _copy_checks(path, entry.path)
+    except (OSError, UserError) as error:
+        entry.path.unlink(missing_ok=True)
+        raise UserError(f"{path.stem} keeps its name: its check planes cannot be copied ({error}).") from error
     _remove(path)
     return entry
 
@@ -299,12 +299,11 @@ def _remove(path: Path) -> None:
         raise UserError(f"cannot remove {path}: {error.strerror}; remove it by hand.") from error
 
 
-def _move(source: Path, target: Path) -> None:
-    """Move a file, also to another disk."""
-    if source.is_file():
-        with atomic_path(target, overwrite=True) as temporary:
-            shutil.copyfile(source, temporary)
-        source.unlink()
+def _copy_checks(source: Path, target: Path, *, overwrite: bool = True) -> None:
+    """Copy the check set of a model, if it has one, beside another one."""
+    if checks_path(source).is_file():
+        with atomic_path(checks_path(target), overwrite=overwrite) as temporary:
+            shutil.copyfile(checks_path(source), temporary)
 
 
 @dataclass(frozen=True)

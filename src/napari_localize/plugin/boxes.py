@@ -83,7 +83,7 @@ class BoxLayer(BoxReading):
         self._dirty = False
         self._applying = False
         self._timer: Any = None
-        self._view: View | None = None
+        self._view = None
         self._pinned: set[int] = set()
         self.revision = 0
         """Rises whenever `changed` is emitted."""
@@ -170,18 +170,6 @@ class BoxLayer(BoxReading):
         self.reconcile()
         self._commit(self._table.set_class(ids, label))
 
-    def guesses_in_view(self) -> NDArray[np.int64]:
-        """Return the ids of the guesses whose middle is in view; all of them where nothing is known of a view."""
-        self.reconcile()
-        table, view = self._table.boxes, self._view
-        ids = self._table.guesses(None if view is None else view.plane)
-        if view is None:
-            return ids
-        corners = table.boxes[table.rows(ids)]
-        x, y = (corners[:, 0] + corners[:, 2]) / 2, (corners[:, 1] + corners[:, 3]) / 2
-        y0, y1, x0, x1 = view.rectangle
-        return ids[(y >= y0) & (y <= y1) & (x >= x0) & (x <= x1)]
-
     def set_areas(self, areas: Areas, text: str) -> None:
         """Declare rectangles finished, or to be left out."""
         self.reconcile()
@@ -245,6 +233,17 @@ class BoxLayer(BoxReading):
         self._commit(self._table.rename_class(old, new))
         if following:
             self.next_class = new.strip()
+
+    def follow_rename(self, old: str, new: str) -> None:
+        """Take over the new name that a class of the same project got by another image; this is no step."""
+        self.reconcile()
+        following = self.next_class == old
+        self._table.follow_rename(old, new)
+        if following:
+            self._next_class = new
+            set_defaults(self.layer, new)
+        self._sync()
+        self._announce()
 
     def recolor_class(self, name: str, color: str) -> None:
         """Give a class another colour, ``#RRGGBB``."""

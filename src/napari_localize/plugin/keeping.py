@@ -7,12 +7,13 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_localize.core.colors import class_colors
+from napari_localize.core.colors import class_colors, renamed_classes
 from napari_localize.core.errors import UserError
 from napari_localize.models.card import read_card
 from napari_localize.models.registry import find_model
@@ -75,6 +76,7 @@ class Keeper:
         self._autosave: Project | None = None
         self._project: Project | None = None
         self._images: weakref.WeakKeyDictionary[Shapes, ProjectImage] = weakref.WeakKeyDictionary()
+        self._classes: weakref.WeakKeyDictionary[Shapes, dict[str, str]] = weakref.WeakKeyDictionary()
         self._unkept: Project | None = None
         self._aside = ThreadPoolExecutor(1, "notes for the project")
         self.saved: datetime | None = None
@@ -184,11 +186,13 @@ class Keeper:
         """
         loaded = image.load()
         journal = None if image.project.read_only_reason else self._journal(image)
-        self._images[layer] = image
         table = loaded.table(journal)
         # In a new project nobody has named a class yet.
         table.classes = table.classes or class_colors(["object"])
+        # What the layer showed before is nothing that has been renamed.
+        self._images.pop(layer, None)
         box_layer(layer).show_table(table)
+        self._belongs(layer, image)
         return loaded.warning
 
     def note_model(self, layer: Shapes, reference: str) -> None:
@@ -250,9 +254,32 @@ class Keeper:
                     self._autosave = autosave_project()
             image = _add(self._autosave, boxes, image_of(layer, layers))
             boxes.keep(self._journal(image))
-            self._images[layer] = image
+            self._belongs(layer, image)
         except UserError as error:
             self.problem = f"boxes are not kept on disk: {error}"
+
+    def _belongs(self, layer: Shapes, image: ProjectImage) -> None:
+        """Note which image of a project a layer shows."""
+        self._images[layer] = image
+        boxes = box_layer(layer)
+        if layer not in self._classes:
+            boxes.changed.connect(partial(self._on_changed, weakref.ref(layer)))
+        self._classes[layer] = boxes.classes
+
+    def _on_changed(self, ref: weakref.ref[Shapes]) -> None:
+        """Have the other layers of a project take over the new name of a class; without a name, each is on its own."""
+        layer = ref()
+        image = None if layer is None else self._images.get(layer)
+        if layer is None or image is None:
+            return
+        before, self._classes[layer] = self._classes[layer], box_layer(layer).classes
+        if image.project is self._autosave:
+            return
+        for old, new in renamed_classes(before, self._classes[layer]).items():
+            for other in [other for other, of in self._images.items() if of.project is image.project]:
+                classes = box_layer(other).classes
+                if old in classes and new not in classes:
+                    box_layer(other).follow_rename(old, new)
 
 
 def _add(project: Project, boxes: BoxLayer, image: Image | None) -> ProjectImage:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_localize.core.table import Count
+    from napari_localize.core.window import View
 
 _ROUNDING = 1e-6
 
@@ -33,6 +34,7 @@ class BoxReading(ABC):
 
     _table: BoxTable
     _drawn: NDArray[np.int64]
+    _view: View | None
 
     @property
     @abstractmethod
@@ -122,6 +124,18 @@ class BoxReading(ABC):
         # Scores come from float32 numbers, and 0.8 of those is not quite 0.8.
         scores = np.nan_to_num(table.scores[table.rows(ids)], nan=1.0) + _ROUNDING
         return ids[(scores >= lowest) & (scores < below)]
+
+    def guesses_in_view(self) -> NDArray[np.int64]:
+        """Return the ids of the guesses whose middle is in view; all of them where nothing is known of a view."""
+        self.reconcile()
+        table, view = self._table.boxes, self._view
+        ids = self._table.guesses(None if view is None else view.plane)
+        if view is None:
+            return ids
+        corners = table.boxes[table.rows(ids)]
+        x, y = (corners[:, 0] + corners[:, 2]) / 2, (corners[:, 1] + corners[:, 3]) / 2
+        y0, y1, x0, x1 = view.rectangle
+        return ids[(y >= y0) & (y <= y1) & (x >= x0) & (x <= x1)]
 
     def __len__(self) -> int:
         self.reconcile()

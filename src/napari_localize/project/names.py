@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_localize.core.boxes import PlaneIndex
-from napari_localize.core.colors import class_colors
+from napari_localize.core.colors import class_colors, renamed_classes
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Classes
 
@@ -126,9 +126,9 @@ def set_classes(
         Number of the image where the others have nothing to do with it: a class that they have boxes of keeps its name.
     """
     known = classes_of(connection)
-    for (was, color), (name, new_color) in zip(before.items(), after.items(), strict=False):
-        renamed = was in known and was not in after and name not in known and color == new_color
-        if renamed and (alone is None or not _is_used_elsewhere(connection, was, alone)):
+    for was, name in renamed_classes(before, after).items():
+        taken = was not in known or name in known
+        if not taken and (alone is None or not _is_used_elsewhere(connection, was, alone)):
             connection.execute("UPDATE classes SET name = ? WHERE name = ?", (name, was))
     connection.execute("UPDATE classes SET rank = rank + ?", (len(after),))
     for rank, (name, color) in enumerate(after.items()):

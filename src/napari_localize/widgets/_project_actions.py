@@ -15,7 +15,7 @@ from napari_localize.plugin.keeping import Keeper
 from napari_localize.plugin.opening import close_image, open_images, reload, switch_to
 from napari_localize.plugin.recovery import left_behind
 from napari_localize.project import Project, ProjectImage, open_project
-from napari_localize.project.folder import SUFFIX
+from napari_localize.project.folder import SUFFIX, project_folder
 from napari_localize.widgets import _project_files as ask
 from napari_localize.widgets._dock import warn
 from napari_localize.widgets._jobs import JobRunner, OnEvent
@@ -105,7 +105,8 @@ class ProjectActions(QObject):
     def open_path(self, path: Path, *, create: bool = False) -> None:
         """Open a project, or make it."""
         current = self._keeper.project
-        if current is not None and path.absolute() == current.path:
+        folder = project_folder(path)
+        if current is not None and folder.exists() and folder.samefile(current.path):
             self.said.emit(f"{path.name} is open already.")
             return
         try:
