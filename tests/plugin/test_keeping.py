@@ -9,6 +9,8 @@ from napari.layers import Image
 from skimage.io import imsave
 
 from napari_localize.core.detections import Detections
+from napari_localize.models.card import read_card
+from napari_localize.models.registry import find_model
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.files import to_layers
 from napari_localize.plugin.keeping import close_keepers, keeper_of
@@ -115,6 +117,7 @@ def test_a_class_renamed_on_one_image_of_a_project_follows_on_the_others(viewer,
     other.set_class([second], "dirt")
 
     def named(name):
+        project.settle()
         assert set(one.classes) == {name, "dirt"} == set(project.classes) == set(other.classes)
         assert other.next_class == name
         assert list(layers[0].features["class"]) == [name] * 2
@@ -308,3 +311,64 @@ def test_boxes_of_a_file_are_kept_from_the_moment_they_are_open(viewer, tmp_path
     (data,) = to_layers(Annotations({"cells.tif": found(0, 50)}), "boxes.json")
     layer = viewer.add_layer(Layer.create(*data))
     assert len(stored(viewer, layer)) == 2
+
+
+def shown_again(tmp_path, viewer, name="cells"):
+    """Open the one image of a project in a new viewer and return its boxes."""
+    close_keepers()
+    project = open_project(tmp_path / "mine")
+    keeper = keeper_of(viewer)
+    keeper.open(project)
+    image = viewer.add_image(np.zeros((100, 200)), name=name)
+    layer = new_box_layer(image)
+    keeper.show(project.image(name), layer)
+    viewer.add_layer(layer)
+    return box_layer(layer)
+
+
+def test_what_is_shown_of_an_image_is_shown_again(viewer, tmp_path):
+    layer = add_boxes(viewer, Image(np.zeros((100, 200)), name="cells"), 0, 50)
+    boxes = box_layer(layer)
+    boxes.set_filter(0.2)
+    keeper_of(viewer).save_as(tmp_path / "mine")
+    assert shown_again(tmp_path, ViewerModel()).filter == (0.2, (0.0, np.inf))
+    second = ViewerModel()
+    again = shown_again(tmp_path, second)
+    for score in np.linspace(0.3, 0.6, 50):
+        again.set_filter(float(score), (5.0, 40.0))
+    again = shown_again(tmp_path, ViewerModel())
+    assert again.filter == (0.6, (5.0, 40.0))
+    assert not again.shown()
+    with open_project(tmp_path / "other", create=True) as other:
+        other.add_array("cells", (10, 10), "YX")
+        connection = other.database
+        for forged in ("[1]", "{", '["a", 0, 1]', "[0.5, -1, 3]", "[NaN, 0, 1]", "[0.5, 3, 1]", "[" * 100_000):
+            with connection.transaction() as writing:
+                writing.execute(
+                    "INSERT INTO meta VALUES ('filter:1', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+                    (forged,),
+                )
+            assert other.image("cells").load().filter is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "threshold"), [("nuclei", None), ("elsewhere@3", 0.7), ("odd@1", 0.0), ("unknown@1", 0.0)]
+)
+def test_guesses_that_were_never_looked_at_are_shown_from_the_threshold_of_their_model(
+    tmp_path, viewer, origin, threshold
+):
+    if threshold is None:
+        card = read_card(find_model(origin))
+        origin, threshold = card.reference, card.threshold
+    scores = [0.06, threshold - 0.01, threshold + 0.01, 0.99]
+    boxes = Detections(np.array([(x, 0, x + 9, 9) for x in (0, 20, 40, 60)], float), scores=np.clip(scores, 0, 1))
+    with open_project(tmp_path / "mine", create=True) as project:
+        project.add_array("cells", (100, 200), "YX")
+        project.propose("cells", boxes, origin)
+        project.add_model("elsewhere@3", "0" * 64, {"threshold": 0.7})
+        project.add_model("odd@1", "0" * 64, {"threshold": "high"})
+    again = shown_again(tmp_path, viewer)
+    assert again.filter == (threshold, (0.0, np.inf))
+    assert len(again.shown()) == (2 if threshold else 4)
+    again.finish(())
+    assert len(again.approved()) == len(again.shown())

@@ -28,6 +28,9 @@ _PROPOSED, _ACCEPTED, _EDITED, _ADDED, _REJECTED = (
     STATE_CODES[state] for state in ("proposed", "accepted", "edited", "added", "rejected")
 )
 
+Filter = tuple[float, tuple[float, float]]
+"""Lowest score, and smallest and largest diameter in pixels, of the guesses that are shown."""
+
 Ids = Iterable[int] | NDArray[np.int64]
 Mask = NDArray[np.bool_]
 

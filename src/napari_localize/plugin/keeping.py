@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from psygnal import Signal
 
+from napari_localize.core.boxes import STATE_CODES
 from napari_localize.core.colors import class_colors, renamed_classes
 from napari_localize.core.errors import UserError
 from napari_localize.models.card import read_card
@@ -27,6 +30,8 @@ from napari_localize.project.files import fingerprint, measure, stored_path
 
 if TYPE_CHECKING:
     from napari.layers import Image, Shapes
+
+    from napari_localize.core.table import BoxTable, Filter
 
 _keepers: dict[int, Keeper] = {}
 
@@ -77,6 +82,8 @@ class Keeper:
         self._project: Project | None = None
         self._images: weakref.WeakKeyDictionary[Shapes, ProjectImage] = weakref.WeakKeyDictionary()
         self._classes: weakref.WeakKeyDictionary[Shapes, dict[str, str]] = weakref.WeakKeyDictionary()
+        self._filters: weakref.WeakKeyDictionary[Shapes, Filter] = weakref.WeakKeyDictionary()
+        self._unwritten: dict[tuple[Path, int], Filter] = {}
         self._unkept: Project | None = None
         self._aside = ThreadPoolExecutor(1, "notes for the project")
         self.saved: datetime | None = None
@@ -190,7 +197,8 @@ class Keeper:
         # In a new project nobody has named a class yet.
         table.classes = table.classes or class_colors(["object"])
         # What the layer showed before is nothing that has been renamed.
-        self._images.pop(layer, None)
+        if self._images.pop(layer, None) is None:
+            box_layer(layer).set_filter(*(loaded.filter or (_usual_score(table, image.project), (0.0, math.inf))))
         box_layer(layer).show_table(table)
         self._belongs(layer, image)
         return loaded.warning
@@ -219,11 +227,13 @@ class Keeper:
 
     def close(self) -> None:
         """Write down what is not on disk yet and let go of the projects."""
-        self._aside.shutdown()
         self._keep_unkept()
         layers = self._layers()
         if layers is not None:
             layers.events.inserted.disconnect(self._on_inserted)
+        # Layers may outlive this, and the viewer.
+        self._images.clear()
+        self._aside.shutdown()
         for project in (self._autosave, self._project):
             if project is not None:
                 with suppress(UserError):
@@ -255,6 +265,7 @@ class Keeper:
             image = _add(self._autosave, boxes, image_of(layer, layers))
             boxes.keep(self._journal(image))
             self._belongs(layer, image)
+            self._note_filter(image, boxes.filter)
         except UserError as error:
             self.problem = f"boxes are not kept on disk: {error}"
 
@@ -264,22 +275,55 @@ class Keeper:
         boxes = box_layer(layer)
         if layer not in self._classes:
             boxes.changed.connect(partial(self._on_changed, weakref.ref(layer)))
-        self._classes[layer] = boxes.classes
+        self._classes[layer], self._filters[layer] = boxes.classes, boxes.filter
 
     def _on_changed(self, ref: weakref.ref[Shapes]) -> None:
-        """Have the other layers of a project take over the new name of a class; without a name, each is on its own."""
+        """Note what is shown of a layer, and have the others of its project take over the new name of a class."""
         layer = ref()
         image = None if layer is None else self._images.get(layer)
         if layer is None or image is None:
             return
+        shown = box_layer(layer).filter
+        if shown != self._filters[layer]:
+            self._filters[layer] = shown
+            self._note_filter(image, shown)
         before, self._classes[layer] = self._classes[layer], box_layer(layer).classes
         if image.project is self._autosave:
-            return
+            return  # there, each image is on its own
         for old, new in renamed_classes(before, self._classes[layer]).items():
             for other in [other for other, of in self._images.items() if of.project is image.project]:
                 classes = box_layer(other).classes
                 if old in classes and new not in classes:
                     box_layer(other).follow_rename(old, new)
+
+    def _note_filter(self, image: ProjectImage, shown: Filter) -> None:
+        """Note which guesses of an image are shown; nothing waits for that."""
+        if image.project.read_only_reason:
+            return
+        key = image.project.path, image.id
+        waiting = key in self._unwritten
+        self._unwritten[key] = shown
+        if not waiting:
+            self._aside.submit(self._write_filter, image)
+
+    def _write_filter(self, image: ProjectImage) -> None:
+        # What cannot be noted is found again by the model's own threshold.
+        with suppress(UserError):
+            image.set_filter(self._unwritten.pop((image.project.path, image.id)))
+
+
+def _usual_score(table: BoxTable, project: Project) -> float:
+    """Return the threshold of the model that has made most of the guesses, 0 where it is not known."""
+    rows = table.boxes
+    guesses = (rows.states == STATE_CODES["proposed"]) & ~np.isnan(rows.scores)
+    if not guesses.any():
+        return 0.0
+    reference = rows.origin_names[int(np.bincount(rows.origins[guesses]).argmax())]
+    try:
+        return read_card(find_model(reference)).threshold
+    except UserError:
+        known = {model.reference: model.card.get("threshold") for model in project.models()}.get(reference)
+        return float(known) if isinstance(known, int | float) and 0 <= known <= 1 else 0.0
 
 
 def _add(project: Project, boxes: BoxLayer, image: Image | None) -> ProjectImage:

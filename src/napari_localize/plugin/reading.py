@@ -13,7 +13,7 @@ from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.known import KnownArea, Rectangles
 from napari_localize.core.steps import Areas, Finished
-from napari_localize.core.table import APPROVED, BoxTable
+from napari_localize.core.table import APPROVED, BoxTable, Filter
 from napari_localize.plugin.layers import METADATA
 from napari_localize.plugin.rows import has_plane
 
@@ -73,7 +73,7 @@ class BoxReading(ABC):
         return self._drawn
 
     @property
-    def filter(self) -> tuple[float, tuple[float, float]]:
+    def filter(self) -> Filter:
         """Lowest score, and smallest and largest diameter, of proposals that are shown."""
         return self._table.min_score, self._table.diameter_range
 

@@ -13,9 +13,10 @@ from napari_localize.core.annotations import plane_name
 from napari_localize.core.boxes import BoxRows, PlaneIndex
 from napari_localize.core.errors import UserError
 from napari_localize.core.steps import Areas, Classes, Finished, History, Journal
-from napari_localize.core.table import BoxTable
+from napari_localize.core.table import BoxTable, Filter
 from napari_localize.project.entries import empty
 from napari_localize.project.files import fingerprint, found_path, measure
+from napari_localize.project.filters import filter_of, set_filter
 from napari_localize.project.journal import areas_of, finished_of, history
 from napari_localize.project.names import classes_of
 from napari_localize.project.points import point_size_of, set_point_size
@@ -58,6 +59,7 @@ class LoadedImage:
     history: History
     warning: str | None
     point_size: float | None = None
+    filter: Filter | None = None
 
     def table(self, journal: Journal | None = None) -> BoxTable:
         """Return all of it as a table to work with, whose changes go to a journal; see `ProjectImage.journal`."""
@@ -138,6 +140,7 @@ class ProjectImage:
                 history(connection, self.id),
                 self.problem(),
                 point_size_of(connection, self.id),
+                filter_of(connection, self.id),
             )
 
     @property
@@ -157,6 +160,17 @@ class ProjectImage:
         self.project.settle(self.id)
         with self.project.database.transaction() as connection:
             set_point_size(connection, self.id, size)
+
+    def set_filter(self, shown: Filter) -> None:
+        """Note which guesses are shown; `load` returns it.
+
+        Raises
+        ------
+        UserError
+            When the project cannot be written.
+        """
+        with self.project.database.transaction() as connection:
+            set_filter(connection, self.id, shown)
 
     def clear(self) -> None:
         """Take away all boxes and areas, what is finished, and the steps; none of it can be undone.
