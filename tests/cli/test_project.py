@@ -148,3 +148,30 @@ def test_an_export_says_what_the_format_cannot_hold_and_replaces_its_own_folder(
     for _ in range(2):
         assert call("project", "export", filled, tmp_path / "set", "--format", "yolo", "--overwrite").status == 0
     assert "exists already" in call("project", "export", filled, tmp_path / "set", "--format", "yolo").errors[0]
+
+
+def test_a_model_runs_on_all_images_and_goes_on_where_it_was(filled, images, call):
+    first = call("project", "predict", filled, "--model", "nuclei", "--object-diameter", "12", "--device", "cpu")
+    assert first.status == 0
+    assert f"planes of 3 images put into {filled}" in first.out
+    with open_project(filled) as project:
+        assert [model.card["name"] for model in project.models()] == ["nuclei"]
+        assert project.image("movie.tif").counts["cell"] == {"added": 1}
+    again = call("project", "predict", filled, "--model", "nuclei", "--object-diameter", "12", "--device", "cpu")
+    assert again.out.startswith("0 boxes on 0 planes of 0 images")
+    assert "3 images left out, as nuclei@" in again.err
+    (images / "one.png").write_bytes(b"damaged")
+    third = call("project", "predict", filled, "--model", "nuclei", "--threshold", "0.3", "--device", "cpu", "--again")
+    assert third.status == 2
+    assert "planes of 2 images" in third.out
+    assert "one.png: " in third.err
+
+
+def test_a_model_cannot_run_on_no_image_or_with_nonsense(tmp_path, call):
+    call("project", "create", tmp_path / "p")
+    assert "has no images yet" in call("project", "predict", tmp_path / "p", "--model", "nuclei").err
+    assert (
+        "must be above 0"
+        in call("project", "predict", tmp_path / "p", "--model", "nuclei", "--object-diameter", "0").err
+    )
+    assert "there is no model 'none'" in call("project", "predict", tmp_path / "p", "--model", "none").err

@@ -76,3 +76,47 @@ def test_a_project_is_worked_on_and_is_there_the_next_day(
     box_layer(layer).undo()
     assert len(box_layer(layer).shown()) == rest + 1
     assert person.messages() == []
+
+
+def test_a_model_runs_on_the_whole_project_and_its_doubts_are_looked_at_first(
+    person, viewer, folder, tmp_path, monkeypatch, snapshot
+):
+    """Make a project, run a model on all of it with one image open, go to the most useful one, correct, run again."""
+    dock = person.open_dock("Project")
+    person.open_dock("Review")
+    localize = person.open_dock("Localize")
+    choose(monkeypatch, "getSaveFileName", (str(tmp_path / "plate.localize"), ""))
+    dock.tasks.new()
+    dock.tasks.add([folder])
+    person.wait(lambda: not dock.tasks.busy and dock.model.rowCount() == 3, "the images are there")
+    dock.open_entry(dock.model.images[1])
+    localize.raise_()
+    person.pick(localize.model, "generalist")
+    person.press(localize.scope.project)
+    person.run(localize)
+    assert localize.status.text().startswith("3 images done, 10 planes: ")
+    assert {image.status for image in dock.model.images} == {"predicted"}
+    shown = len(person.boxes.shown())
+    assert shown > 20
+    person.picture("project-run")
+
+    dock.raise_()
+    person.press(dock.useful_choice)
+    opened = []
+    for _ in range(2):
+        dock.next_button.click()
+        person.wait(lambda: "..." not in dock.message.text(), "the order is known")
+        opened.append(dock.current.name)
+        assert len(person.boxes.shown()) < len(person.boxes) / 1.2, "weak guesses stay hidden"
+        person.look_at(person.boxes.layer)
+        person.key(Qt.Key.Key_Return, ctrl=True)
+    person.picture("project-useful")
+    assert len(set(opened)) == 2
+    person.wait(lambda: sum(image.finished for image in dock.model.images) == 2, "two planes are finished")
+
+    localize.raise_()
+    before = snapshot(person.boxes.layer)
+    person.run(localize)
+    assert "On 3 images this model had run in the same way" in localize.status.text()
+    assert snapshot(person.boxes.layer) == before
+    assert person.messages() == []

@@ -17,7 +17,7 @@ from qtpy.QtCore import QSettings
 from napari_localize.engine import Engine
 from napari_localize.models.registry import store_folder
 from napari_localize.project import open_project
-from napari_localize.widgets import localize, retrain
+from napari_localize.widgets import _project_run, localize, retrain
 
 PATIENCE = 120_000
 """Milliseconds: nobody waits so long, but a machine may have much else to do."""
@@ -54,7 +54,7 @@ def engine(models: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     """Let the docks talk to an engine that finds bright squares."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with Engine([sys.executable, "-P", str(CHILD)]) as engine:
-        for module in (localize, retrain):
+        for module in (localize, retrain, _project_run):
             monkeypatch.setattr(module, "shared_engine", lambda: engine)
         QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-localize", "docks").clear()
         yield engine

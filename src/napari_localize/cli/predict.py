@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from napari_localize.cli._files import Target, find_inputs
 from napari_localize.cli._report import Progress, result, result_json, say
+from napari_localize.cli._settings import add_settings, settings_of
 from napari_localize.core.annotations import Annotations, plane_name
 from napari_localize.core.errors import Cancelled, UserError
-from napari_localize.core.settings import PredictSettings
 
 if TYPE_CHECKING:
     import argparse
 
     from napari_localize.core.detections import Detections
+    from napari_localize.core.settings import PredictSettings
     from napari_localize.models.localizer import Model
 
 
@@ -29,33 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command can be given."""
     add = parser.add_argument
     add("input", nargs="+", metavar="INPUT", help="images, folders, patterns or zarr stores")
-    add("--model", required=True, metavar="NAME|FILE", help="see napari-localize models")
     add("--output", required=True, metavar="FILE|FOLDER", help="one file for all images, or a folder")
     add(
         "--format",
         help="coco, csv, yolo, voc, geojson, imagej; by default from the extension of the output, coco in a folder",
     )
-    add("--threshold", type=float, metavar="T", help="lowest score, 0 to 1; by default the model's own")
-    add("--object-diameter", type=float, metavar="PX", help="typical size of the objects; found by default")
-    add("--pixel-size", type=float, metavar="UM", help="micrometres per pixel, instead of the diameter")
-    add("--channel", type=int, metavar="N", help="the only channel to look at, counted from 0")
+    add_settings(parser)
     add("--axes", metavar="TYX", help="what the axes of the images are; by default what the files say")
-    add("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="where to compute (default: auto)")
-    add("--batch-size", type=int, metavar="N", help="tiles at a time; by default chosen by device")
     add("--overwrite", action="store_true", help="replace files that exist")
     add("--json", action="store_true", help="write a machine readable summary to standard output")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return the exit status."""
-    settings = PredictSettings(
-        threshold=args.threshold,
-        object_diameter=args.object_diameter,
-        pixel_size=args.pixel_size,
-        channel=args.channel,
-        device=args.device,
-        batch_size=args.batch_size,
-    )
+    settings = settings_of(args)
     images, failed = find_inputs(args.input)
     target = Target.of(args.output, args.format, list(images), overwrite=args.overwrite)
     from napari_localize.models.card import read_card

@@ -1,4 +1,4 @@
-"""Keep images, boxes and every edit in a project: make one, fill it, look at it, export it, check it.
+"""Keep images, boxes and every edit in a project: make one, fill it, run a model on it, look at it, export it, check it.
 
 PROJECT is the folder NAME.localize; the ending may be left out.
 """
@@ -6,16 +6,20 @@ PROJECT is the folder NAME.localize; the ending may be left out.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_localize.cli._files import check_output, format_of
-from napari_localize.cli._report import result, result_json, say
+from napari_localize.cli._report import Progress, result, result_json, say
+from napari_localize.cli._settings import add_settings, settings_of
 from napari_localize.core.errors import UserError
 from napari_localize.formats.registry import FORMATS
 
 if TYPE_CHECKING:
+    from napari_localize.core.detections import Detections
+    from napari_localize.core.planes import PlaneSource
     from napari_localize.project import Project, ProjectImage
 
 
@@ -36,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bring.add_argument("images", nargs="+", metavar="IMAGES", help="images, folders, patterns or zarr stores")
     take = add("import", _import, "add the boxes of an annotation file, as one step that can be undone")
     take.add_argument("file", metavar="FILE", help="its format is found from the content")
+    find = add("predict", _predict, "run a model on all images; goes on where it was stopped")
+    add_settings(find)
+    find.add_argument("--again", action="store_true", help="also where this model has run with the same settings")
     status = add("status", _status, "list the images with what has been done and how many boxes they have")
     status.add_argument("--json", action="store_true", help="machine readable output")
     export = add("export", _export, "write all boxes to an annotation file")
@@ -82,6 +89,54 @@ def _import(args: argparse.Namespace) -> int:
             say(note)
         result(f"{_boxes(project.images()) - before} boxes of {args.file} added to {project.path}")
     return 0
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from napari_localize.models.card import read_card
+    from napari_localize.models.digest import file_digest
+    from napari_localize.models.registry import find_model
+    from napari_localize.project.running import run_on
+
+    settings = settings_of(args)
+    path = find_model(args.model)
+    card = read_card(path)
+    if settings.threshold is None:
+        settings = replace(settings, threshold=card.threshold)
+    with _writable(args.project) as project:
+        images = project.images()
+        if not images:
+            raise UserError(f"{project.path} has no images yet; add some with: napari-localize project add")
+        from napari_localize.api import load_model
+        from napari_localize.models.predict import predict_plane, settings_for_stack
+
+        # After the project, as torch takes seconds.
+        model = load_model(args.model, args.device)
+        say(model.device_text)
+        project.add_model(card.reference, file_digest(path), card.model_dump(mode="json"))
+
+        def find(planes: Sequence[PlaneSource], tell: Callable[[float], None]) -> list[Detections]:
+            chosen = settings_for_stack(model, planes, settings)
+            found = []
+            for number, plane in enumerate(planes):
+                found.append(predict_plane(model, plane, chosen))
+                tell((number + 1) / len(planes))
+            return found
+
+        with Progress(len(images), "images") as bar:
+
+            def show(done: float, total: int, name: str) -> None:
+                bar.describe(name)
+                bar.reach(done)
+
+            report = run_on(project, images, find, card.reference, settings, again=args.again, progress=show)
+        result(f"{report.boxes} boxes on {report.planes} planes of {report.images} images put into {project.path}")
+    if report.before:
+        say(f"{len(report.before)} images left out, as {card.reference} had run on them in the same way; see --again")
+    if report.kept:
+        say(f"{report.kept} boxes left out, as a person has judged the same objects")
+    for name, reason in report.failed.items():
+        say(f"napari-localize: error: {name}: {reason}")
+    return 2 if report.failed else 0
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -12,18 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from psygnal import Signal
 
-from napari_localize.core.boxes import STATE_CODES
 from napari_localize.core.colors import class_colors, renamed_classes
 from napari_localize.core.errors import UserError
 from napari_localize.models.card import read_card
+from napari_localize.models.digest import file_digest
 from napari_localize.models.registry import find_model
 from napari_localize.plugin.boxes import BoxLayer, box_layer
 from napari_localize.plugin.layers import is_box_layer
 from napari_localize.plugin.pairs import image_of
 from napari_localize.plugin.recovery import looking
+from napari_localize.plugin.thresholds import usual_score
 from napari_localize.plugin.timer import on_main_thread
 from napari_localize.project import Project, ProjectImage, autosave_project
 from napari_localize.project.files import fingerprint, measure, stored_path
@@ -31,7 +30,7 @@ from napari_localize.project.files import fingerprint, measure, stored_path
 if TYPE_CHECKING:
     from napari.layers import Image, Shapes
 
-    from napari_localize.core.table import BoxTable, Filter
+    from napari_localize.core.table import Filter
 
 _keepers: dict[int, Keeper] = {}
 
@@ -198,7 +197,7 @@ class Keeper:
         table.classes = table.classes or class_colors(["object"])
         # What the layer showed before is nothing that has been renamed.
         if self._images.pop(layer, None) is None:
-            box_layer(layer).set_filter(*(loaded.filter or (_usual_score(table, image.project), (0.0, math.inf))))
+            box_layer(layer).set_filter(*(loaded.filter or (usual_score(table, image.project), (0.0, math.inf))))
         box_layer(layer).show_table(table)
         self._belongs(layer, image)
         return loaded.warning
@@ -214,13 +213,18 @@ class Keeper:
             ``name@version`` of a model that is installed.
         """
         image = self._images.get(layer)
-        if image is not None and not image.project.read_only_reason:
-            self._aside.submit(self._note_model, image.project, reference)
+        if image is not None:
+            self.note_model_in(image.project, reference)
+
+    def note_model_in(self, project: Project, reference: str) -> None:
+        """Note in a project that a model has worked on it; nothing waits for that."""
+        if not project.read_only_reason:
+            self._aside.submit(self._note_model, project, reference)
 
     def _note_model(self, project: Project, reference: str) -> None:
         try:
             path = find_model(reference)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = file_digest(path)
             project.add_model(reference, digest, read_card(path).model_dump(mode="json"))
         except (OSError, UserError) as error:
             self.problem = f"the model {reference} is not noted in the project: {error}"
@@ -310,20 +314,6 @@ class Keeper:
         # What cannot be noted is found again by the model's own threshold.
         with suppress(UserError):
             image.set_filter(self._unwritten.pop((image.project.path, image.id)))
-
-
-def _usual_score(table: BoxTable, project: Project) -> float:
-    """Return the threshold of the model that has made most of the guesses, 0 where it is not known."""
-    rows = table.boxes
-    guesses = (rows.states == STATE_CODES["proposed"]) & ~np.isnan(rows.scores)
-    if not guesses.any():
-        return 0.0
-    reference = rows.origin_names[int(np.bincount(rows.origins[guesses]).argmax())]
-    try:
-        return read_card(find_model(reference)).threshold
-    except UserError:
-        known = {model.reference: model.card.get("threshold") for model in project.models()}.get(reference)
-        return float(known) if isinstance(known, int | float) and 0 <= known <= 1 else 0.0
 
 
 def _add(project: Project, boxes: BoxLayer, image: Image | None) -> ProjectImage:

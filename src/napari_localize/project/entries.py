@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from napari_localize.project.lots import drop_image, stored_lot
+from napari_localize.project.running import forget_run
 
 _PLANES = "(SELECT id FROM planes WHERE image = ?)"
 
@@ -38,6 +39,7 @@ def empty(connection: sqlite3.Connection, image: int) -> None:
         "DELETE FROM journal WHERE image = ?",
     ):
         connection.execute(statement, (image,))
+    forget_run(connection, image)
 
 
 def remove(connection: sqlite3.Connection, image: int) -> None:

@@ -66,5 +66,10 @@ def preference(section: str, name: str, default: Any) -> Any:
         return default
 
 
+def idle_seconds() -> float:
+    """Return after how long without work the engine is stopped; to be asked by the thread of the window."""
+    return 60.0 * float(preference("engine", "idle_minutes", 10))
+
+
 def _store() -> QSettings:
     return QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, PLUGIN, "docks")

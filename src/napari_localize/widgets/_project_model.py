@@ -141,6 +141,11 @@ class ProjectModel(QAbstractListModel):
             return entry.status != "finished"
         return self._status in (ANY, entry.status)
 
+    @property
+    def searched(self) -> list[ProjectImage]:
+        """The images that the search lets through."""
+        return [image for image in self._images.values() if self._text in image.name.casefold()]
+
     def next_unfinished(
         self, after: Entry | None, planes_of: Callable[[ProjectImage], Sequence[ProjectPlane]]
     ) -> ProjectPlane | None:
@@ -153,7 +158,7 @@ class ProjectModel(QAbstractListModel):
         planes_of : callable
             Gives the planes of an image as they are now.
         """
-        images = [image for image in self._images.values() if self._text in image.name.casefold()]
+        images = self.searched
         at = next((n for n, image in enumerate(images) if after is not None and image.id == image_of(after).id), None)
         index = getattr(after, "index", None)
         order = images if at is None else [*images[at:], *images[: at + 1]]

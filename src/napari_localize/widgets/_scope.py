@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QButtonGroup, QGridLayout, QLabel, QRadioButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QButtonGroup, QCheckBox, QGridLayout, QLabel, QRadioButton, QVBoxLayout, QWidget
 
 from napari_localize.core.errors import UserError
 from napari_localize.plugin.layers import Plane, box_index, image_planes, view_index
@@ -16,11 +16,14 @@ from napari_localize.widgets._parts import hint, row, say, titled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_localize.project import Project
+
 REGION_LAYER = "Region"
+AGAIN = "again where it has run"
 
 
 class ScopePicker(QWidget):
-    """One plane, all planes, the current view, or a drawn rectangle."""
+    """One plane, all planes, the current view, a drawn rectangle, or all images of the project."""
 
     changed = Signal()
 
@@ -36,11 +39,19 @@ class ScopePicker(QWidget):
             "Rectangle",
             "Look only inside a rectangle: the selected one of any Shapes layer, or one drawn in the layer 'Region'.",
         )
+        self.project = self._choice("Whole project", "")
+        self.again = QCheckBox(AGAIN)
+        self.again.setToolTip(
+            "Also look at images on which this model has run with the same settings; else a run goes on where it was stopped."
+        )
+        self.again.hide()
         self.plane.setChecked(True)
+        self.set_project(None)
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
-        for place, choice in enumerate((self.plane, self.all, self.view, self.rectangle)):
+        for place, choice in enumerate((self.plane, self.all, self.view, self.rectangle, self.project)):
             grid.addWidget(choice, place // 2, place % 2)
+        grid.addWidget(self.again, 3, 0, 1, 2)
         self.hint: QLabel = hint()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -56,6 +67,20 @@ class ScopePicker(QWidget):
         self.all.setEnabled(number > 1)
         if number < 2 and self.all.isChecked():
             self.plane.setChecked(True)
+
+    def set_project(self, project: Project | None) -> None:
+        """Say which project is open."""
+        usable = project is not None and project.read_only_reason is None
+        self.project.setEnabled(usable)
+        if not usable and self.project.isChecked():
+            self.plane.setChecked(True)
+        what = "of the project" if project is None else f"of {project.path.name}"
+        why = "" if usable else " Open one in the Project dock first."
+        if project is not None and not usable:
+            why = f" Not now: {project.read_only_reason}"
+        self.project.setToolTip(
+            f"Look at all planes of all images {what}, open or not; each is stored when it is done.{why}"
+        )
 
     def resolve(self, image: Image, channel_axis: int | None) -> tuple[list[Plane], list[Region | None]]:
         """Return the planes to look at, and of each the part.
@@ -108,6 +133,7 @@ class ScopePicker(QWidget):
     def _toggled(self) -> None:
         if not self.rectangle.isChecked():
             say(self.hint, "")
+        self.again.setVisible(self.project.isChecked())
         self.changed.emit()
 
     def _choice(self, text: str, tooltip: str) -> QRadioButton:

@@ -17,7 +17,7 @@ from napari_localize.widgets._dock import Dock, fail, warn
 from napari_localize.widgets._evaluate_result import ResultBox
 from napari_localize.widgets._evaluate_sides import SidesPicker
 from napari_localize.widgets._jobs import JobRunner
-from napari_localize.widgets._memory import preference, remember, remembered
+from napari_localize.widgets._memory import idle_seconds, remember, remembered
 from napari_localize.widgets._parts import CancelButton, ProgressRow, button, hint, say, shown_key
 from napari_localize.widgets._watch import AllBoxes
 
@@ -165,7 +165,7 @@ class EvaluateWidget(Dock):
             return
         # A layer that was chosen is one of boxes from now on.
         self._all_boxes.follow()
-        idle = 60.0 * float(preference("engine", "idle_minutes", 10))
+        idle = idle_seconds()
 
         def engine() -> Any:
             shared = shared_engine()

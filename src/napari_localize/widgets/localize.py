@@ -26,7 +26,7 @@ from napari_localize.widgets._dock import Dock, fail, warn
 from napari_localize.widgets._filter import FilterBox
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._layers import ImagePicker
-from napari_localize.widgets._memory import preference
+from napari_localize.widgets._memory import idle_seconds, preference
 from napari_localize.widgets._models import ModelPicker, model_news
 from napari_localize.widgets._parts import (
     CancelButton,
@@ -41,12 +41,16 @@ from napari_localize.widgets._parts import (
     titled,
 )
 from napari_localize.widgets._preview import Preview
+from napari_localize.widgets._project_run import ProjectRun
 from napari_localize.widgets._scope import ScopePicker
 from napari_localize.widgets._size import SizePicker
 from napari_localize.widgets._view import LineWidths
 
 if TYPE_CHECKING:
     from napari.layers import Image
+
+    from napari_localize.models.card import ModelCard
+    from napari_localize.project import Project
 
 RUN_KEY, RELEASE_KEY = "Ctrl+Shift+L", "Ctrl+Shift+G"
 DEVICES = ("auto", "cpu", "cuda", "cuda:1", "cuda:2", "cuda:3", "mps")
@@ -114,6 +118,12 @@ class LocalizeWidget(Dock):
         self._jobs.finished.connect(self._on_finished)
         self._jobs.failed.connect(self._on_failed)
         self._jobs.cancelled.connect(self._on_cancelled)
+        self.everywhere = ProjectRun(self._viewer, self)
+        self.everywhere.said.connect(lambda text: say(self.status, text))
+        self.everywhere.ready.connect(lambda text: say(self._device_text, text))
+        self.everywhere.progressed.connect(self._on_images)
+        self.everywhere.ended.connect(self._on_everywhere_ended)
+        self.everywhere.failed.connect(self._on_failed)
         model_news().kept.connect(self.model.choose)
         model_news().use.connect(self.model.choose)
         self._model_changed()
@@ -170,18 +180,25 @@ class LocalizeWidget(Dock):
         self._viewer.dims.events.current_step.connect(self._recount_soon)
         self._viewer.layers.events.inserted.connect(self._find_boxes)
         self._viewer.layers.events.removed.connect(self._find_boxes)
+        keeper_of(self._viewer).project_changed.connect(self._project_changed)
+        self._project_changed()
         self._widths.start()
         self._image_changed()
 
     def disconnect_viewer(self) -> None:
         self._jobs.abandon()
+        self.everywhere.abandon()
         self._end_run()
         self.image.disconnect_viewer()
         self._viewer.dims.events.current_step.disconnect(self._recount_soon)
         self._viewer.layers.events.inserted.disconnect(self._find_boxes)
         self._viewer.layers.events.removed.disconnect(self._find_boxes)
+        keeper_of(self._viewer).project_changed.disconnect(self._project_changed)
         self._widths.stop()
         self._follow(None)
+
+    def _project_changed(self) -> None:
+        self.scope.set_project(keeper_of(self._viewer).project)
 
     def _image_changed(self) -> None:
         image = self.image.layer
@@ -225,31 +242,33 @@ class LocalizeWidget(Dock):
     @property
     def busy(self) -> bool:
         """Whether a model is running."""
-        return self._jobs.busy
+        return self._jobs.busy or self.everywhere.busy
 
     def run(self) -> None:
-        """Look for objects in the chosen part of the chosen image."""
-        if self._jobs.busy:
+        """Look for objects in the chosen part of the chosen image, or in all images of the project."""
+        if self.busy:
             return
         image, card = self.image.layer, self.model.card
+        project = keeper_of(self._viewer).project if self.scope.project.isChecked() else None
         try:
-            if image is None:
-                raise UserError("There is no image; open one, or choose one from File > Open Sample.")
             if card is None:
                 raise UserError("There is no model; import one with 'napari-localize models import FILE'.")
-            planes, regions = self.scope.resolve(image, self.channels.axis)
             settings = PredictSettings(
                 object_diameter=self.size.diameter,
                 channel=self.channels.channel,
                 device=self.device.currentText(),
                 batch_size=self.batch.value() or None,
             )
+            if project is not None:
+                self._run_project(project, card, settings)
+                return
+            if image is None:
+                raise UserError("There is no image; open one, or choose one from File > Open Sample.")
+            planes, regions = self.scope.resolve(image, self.channels.axis)
         except UserError as error:
             warn(str(error), self)
             return
-        if self.model.name != self._last_model:
-            self._last_model = self.model.name
-            self.filter.set_score(card.threshold)
+        self._take_threshold(card)
         axis = self.channels.axis
         score, sizes = self.filter.score, self.filter.sizes
         preview = Preview(self._viewer, image, axis, score)
@@ -266,14 +285,9 @@ class LocalizeWidget(Dock):
             sizes,
             self.points,
         )
-        self.run_button.setEnabled(False)
-        self.cancel_button.setEnabled(True)
-        self.progress.begin()
-        say(self.status, "Starting ...")
-        say(self._empty, "")
-        self.size.say_found("")
+        self._begin()
         sources, model = [plane.source for plane in planes], self.model.name
-        idle = 60.0 * float(preference("engine", "idle_minutes", 10))
+        idle = idle_seconds()
 
         def begin(on_event: Any) -> Any:
             engine = shared_engine()
@@ -282,14 +296,53 @@ class LocalizeWidget(Dock):
 
         self._jobs.start(begin)
 
+    def _run_project(self, project: Project, card: ModelCard, settings: PredictSettings) -> None:
+        if not project.images():
+            raise UserError(f"{project.path.name} has no images yet; add some in the Project dock.")
+        self._take_threshold(card)
+        self._begin()
+        self.everywhere.start(
+            project,
+            self.model.name,
+            card.reference,
+            settings,
+            again=self.scope.again.isChecked(),
+            points=self.points,
+            shown=(self.filter.score, self.filter.sizes),
+        )
+
+    def _take_threshold(self, card: ModelCard) -> None:
+        if self.model.name != self._last_model:
+            self._last_model = self.model.name
+            self.filter.set_score(card.threshold)
+
+    def _begin(self) -> None:
+        self.run_button.setEnabled(False)
+        self.cancel_button.setEnabled(True)
+        self.progress.begin()
+        say(self.status, "Starting ...")
+        say(self._empty, "")
+        self.size.say_found("")
+
     def cancel(self) -> None:
-        """Stop the run; planes that are finished keep their boxes."""
+        """Stop the run; planes that are finished, or images of the project that are, keep their boxes."""
+        if not self.busy:
+            return
+        self.cancel_button.setEnabled(False)
+        self.progress.stopping()
+        say(self.status, "Cancelling ...")
         if self._run is not None:
             self._run.cancelling = True
-            self.cancel_button.setEnabled(False)
-            self.progress.stopping()
-            say(self.status, "Cancelling ...")
             self._jobs.cancel()
+        else:
+            self.everywhere.cancel()
+
+    def _on_images(self, done: float, total: int) -> None:
+        self.progress.update_to(done, total)
+
+    def _on_everywhere_ended(self, text: str) -> None:
+        self._end_run()
+        say(self.status, text)
 
     def _on_news(self, news: dict[str, Any]) -> None:
         run = self._run

@@ -24,6 +24,7 @@ from napari_localize.widgets._parts import CancelButton, ProgressRow, button, co
 from napari_localize.widgets._project_actions import ProjectActions, Task
 from napari_localize.widgets._project_header import RELINK_KEY, ProjectHeader
 from napari_localize.widgets._project_model import FILTERS, Entry, ProjectModel, image_of
+from napari_localize.widgets._project_ranking import Ranking
 from napari_localize.widgets._project_rows import EntryList
 from napari_localize.widgets._project_thumbnails import Thumbnails
 from napari_localize.widgets._view import LineWidths
@@ -32,6 +33,7 @@ NEXT_KEY, FILES_KEY, FOLDER_KEY = "Ctrl+Shift+N", "Ctrl+Shift+A", "Ctrl+Shift+F"
 
 _CLOCK_MS = 400
 _REPLACE = "project_replace"
+_USEFUL = "project_useful"
 
 
 class ProjectWidget(Dock):
@@ -50,6 +52,7 @@ class ProjectWidget(Dock):
         self._seen: dict[int, int] = {}
         self._refused: ProjectImage | None = None
         self._look = JobRunner(self)
+        self._ranking = Ranking(self)
         self._clock = QTimer(self)
         self._clock.setInterval(_CLOCK_MS)
         self._clock.timeout.connect(self.follow)
@@ -75,6 +78,12 @@ class ProjectWidget(Dock):
         self.next_button = button(
             "Next unfinished", "Open the next plane that is not finished.", self.next_unfinished, NEXT_KEY, self
         )
+        self.useful_choice = QCheckBox("most useful first")
+        self.useful_choice.setToolTip(
+            "Go to the planes first where a model is in doubt about most boxes, and to every fifth by lot; "
+            "else in the order of the list. Run a model on the whole project in Localize before."
+        )
+        self.useful_choice.setChecked(remembered(_USEFUL, "no") == "yes")
         self.replace_choice = QCheckBox("replace the last")
         self.replace_choice.setToolTip(
             "Close the image that was opened here before; else it stays in the layer list. Its boxes are on disk anyway."
@@ -99,12 +108,11 @@ class ProjectWidget(Dock):
         for widget in (self.progress, self.cancel_button, self.message):
             self.column.addWidget(widget)
         self.column.addLayout(row(self.relink_button, self.changed_button))
-        self.column.addWidget(self.next_button)
+        self.column.addLayout(row(self.next_button, self.useful_choice))
         self.column.addLayout(row(self.open_button, self.replace_choice))
         self.setMinimumSize(300, 340)
 
     def _connect(self) -> None:
-        self.tasks.changed.connect(self.refresh)
         self.tasks.said.connect(self._say)
         self.tasks.progressed.connect(self._on_progress)
         self.tasks.busy_changed.connect(self._busy_changed)
@@ -119,6 +127,9 @@ class ProjectWidget(Dock):
         self.status_choice.currentIndexChanged.connect(self._filter)
         self.pattern.returnPressed.connect(self._add_pattern)
         self.replace_choice.toggled.connect(self._remember_choice)
+        self.useful_choice.toggled.connect(self._remember_useful)
+        self._ranking.ready.connect(self._open_ranked)
+        self._ranking.failed.connect(self._say)
 
     # Following the viewer and the project
 
@@ -126,16 +137,23 @@ class ProjectWidget(Dock):
         """Begin to follow the viewer."""
         self._widths.start()
         self._clock.start()
+        self._keeper.project_changed.connect(self._project_changed)
         self.refresh()
         self._look_for_left()
 
     def disconnect_viewer(self) -> None:
         """Let go of the viewer and stop whatever is running."""
         self._clock.stop()
+        self._keeper.project_changed.disconnect(self._project_changed)
         self._widths.stop()
         self._look.abandon()
+        self._ranking.abandon()
         self.tasks.abandon()
         self.thumbnails.forget()
+
+    def _project_changed(self) -> None:
+        self._ranking.forget()
+        self.refresh()
 
     def refresh(self) -> None:
         """Read the images of the project again."""
@@ -260,8 +278,11 @@ class ProjectWidget(Dock):
         self._viewer.layers.selection.active = layer
 
     def next_unfinished(self) -> None:
-        """Open the next plane that is not finished."""
+        """Open the next plane that is not finished, in the order of the list or of use."""
         self.follow()
+        if self.useful_choice.isChecked():
+            self._next_useful()
+            return
         chosen = self.list.chosen
         after = self.current or (chosen[0] if chosen else None)
         plane = self.model.next_unfinished(after, self._planes)
@@ -269,6 +290,38 @@ class ProjectWidget(Dock):
             self._say("All is finished." if self.model.images else "There are no images yet.")
         else:
             self.open_entry(plane)
+
+    def _next_useful(self) -> None:
+        project = self.tasks.project
+        images = self.model.searched
+        if project is None or not images:
+            self._say("There are no images yet.")
+        elif not self._ranking.covers(project, images):
+            if not self._ranking.busy:
+                self._say("Looking for the planes that are most worth finishing ...")
+                self._ranking.begin(project, images)
+        else:
+            self._open_ranked()
+
+    def _open_ranked(self) -> None:
+        current = self.current
+        here = None if current is None else (current.image.id, current.index)
+        by_id = {image.id: image for image in self.model.searched}
+        for ranked in self._ranking.rest():
+            image = by_id.get(ranked.image)
+            planes = [] if image is None else self._planes(image)
+            plane = next((each for each in planes if each.index == ranked.index), None)
+            if plane is not None and plane.status != "finished" and (ranked.image, ranked.index) != here:
+                why = "drawn by lot" if ranked.reason == "lot" else "most to learn from"
+                self._say("")
+                self.open_entry(plane)
+                if not self.message.text():
+                    self._say(f"{plane.name}: {why}.")
+                return
+        self._ranking.forget()
+        planes = [] if current is None else self._planes(current.image)
+        left = any(here == (plane.image.id, plane.index) and plane.status != "finished" for plane in planes)
+        self._say("No other plane is left to finish." if left else "All is finished.")
 
     def remove_chosen(self) -> None:
         """Ask, and take the selected images out of the project."""
@@ -296,6 +349,9 @@ class ProjectWidget(Dock):
     def _add_pattern(self) -> None:
         self.tasks.add_pattern(self.pattern.text())
         self.pattern.clear()
+
+    def _remember_useful(self, useful: bool) -> None:
+        remember(_USEFUL, "yes" if useful else "no")
 
     def _remember_choice(self, replace: bool) -> None:
         remember(_REPLACE, "yes" if replace else "no")

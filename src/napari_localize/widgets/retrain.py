@@ -23,7 +23,7 @@ from napari_localize.widgets._curve import TrainingCurve
 from napari_localize.widgets._data import DataBox
 from napari_localize.widgets._dock import Dock, fail, warn
 from napari_localize.widgets._jobs import JobRunner
-from napari_localize.widgets._memory import preference, remember, remembered, remembered_number
+from napari_localize.widgets._memory import idle_seconds, preference, remember, remembered, remembered_number
 from napari_localize.widgets._models import ModelPicker, model_news
 from napari_localize.widgets._parts import CancelButton, ProgressRow, button, combo, duration, hint, row, say, titled
 from napari_localize.widgets._recipe import RecipeSection
@@ -240,7 +240,7 @@ class RetrainWidget(Dock):
         self.curve.clear()
         self.progress.begin()
         say(self.status, "Starting ...")
-        idle = 60.0 * float(preference("engine", "idle_minutes", 10))
+        idle = idle_seconds()
 
         def begin(on_event: Any) -> Any:
             engine = shared_engine()
