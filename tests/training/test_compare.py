@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_localize.core.detections import Detections
 from napari_localize.core.planes import ArrayPlane
 from napari_localize.core.samples import ANNOTATIONS, sample_folder
 from napari_localize.core.tiling import Rectangle
@@ -15,7 +16,7 @@ from napari_localize.formats import read_annotations
 from napari_localize.models.card import read_card
 from napari_localize.models.localizer import load_model
 from napari_localize.training import compare
-from napari_localize.training.compare import Part, compare_models
+from napari_localize.training.compare import Part, between, compare_models
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +68,35 @@ def test_changes_are_counted_before_the_list_of_them_is_cut(parts, monkeypatch):
     cut = compare_models(model, base, parts[:2], "", lambda: False)
     assert len(cut["changes"]) == wrong
     assert changes_in_words(cut) == changes_in_words(whole)
+
+
+def found(*scores):
+    corners = np.array([(20 * n, 0, 20 * n + 10, 10) for n in range(len(scores))], float)
+    return Detections(corners, scores=np.array(scores, float), class_names=("cell",))
+
+
+def test_the_threshold_of_a_cross_validated_model_lies_between_its_own_and_that_of_the_brief_ones():
+    true = [replace(found(1, 1, 1, 1), scores=np.full(4, np.nan))]
+    timid, sure = [found(0.32, 0.31, 0.3, 0.2, 0.1)], [found(0.9, 0.85, 0.8, 0.7, 0.2)]
+    both = between(timid, sure, true)
+    assert both == pytest.approx((0.2 + 0.7) / 2)
+    # What finds next to nothing has next to nothing to say.
+    assert between([found(0.06)], sure, true) > 0.5
+    assert between(sure, sure, true) == pytest.approx(0.7)
+    nothing = [found()]
+    assert between(nothing, nothing, true) == 0.5
+
+
+def test_a_model_that_is_cross_validated_is_shown_what_it_has_learnt(parts, monkeypatch):
+    model, judge = load_model("nuclei"), load_model("nuclei")
+    compare_models(model, None, parts[:2], "", lambda: False, judges=[model, model])
+    own = model.card.threshold
+    predict = compare.predict_plane
+
+    def timid(asked, *args, **kwargs):
+        boxes = predict(asked, *args, **kwargs)
+        return replace(boxes, scores=boxes.scores * np.float32(0.5)) if asked is judge else boxes
+
+    monkeypatch.setattr(compare, "predict_plane", timid)
+    compare_models(model, None, parts[:2], "", lambda: False, judges=[judge, judge])
+    assert model.card.threshold == pytest.approx(0.75 * own, rel=0.01)

@@ -61,7 +61,7 @@ def compare_models(
     Parameters
     ----------
     judges : sequence of Model, optional
-        For each part the model that stands for the new one there, in a cross-validation.
+        For each part the model that stands for the new one there, in a cross-validation; see `between`.
 
     Returns
     -------
@@ -92,6 +92,8 @@ def compare_models(
     names = [part.name for part in parts]
     thresholds = chosen_elsewhere(found, true, [part.name + part.key for part in parts])
     model.card.threshold = float(np.clip(best_threshold(found, true), FLOOR, 0.95))
+    if judges and any(judge is not model for judge in judges):
+        model.card.threshold = between(found, run([model] * len(parts)), true)
     # What a model has learnt by heart says nothing of how sure it is elsewhere.
     model.card.calibration = calibrate(Judged(found, true, names)) if held_back else None
     compared: dict[str, Any] = {"planes": list(dict.fromkeys(names)), "old": None, "held_back": held_back}
@@ -108,6 +110,20 @@ def compare_models(
         old, new = above(before, [base.card.threshold] * len(parts)), above(found, thresholds)
         compared |= _judge(names, old, new, true)
     return {**compared, "new": measure(found, true, thresholds, names), "note": note.strip()}
+
+
+def between(judged: Sequence[Detections], learnt: Sequence[Detections], true: Sequence[Detections]) -> float:
+    """Return the threshold of a model between that of briefer ones on what they have not seen and its own on what it has.
+
+    Those of a cross-validation are less sure of everything: at their threshold the model that is kept finds too much, and far too
+    much where there was no base. Its own on the planes that it has learnt is too high. Each counts by the F1 that it gives.
+    """
+    thresholds = [float(np.clip(best_threshold(found, true), FLOOR, 0.95)) for found in (judged, learnt)]
+    weights = [
+        float(np.nan_to_num(summarize(above(found, [threshold] * len(true)), true)["F1"]))
+        for found, threshold in zip((judged, learnt), thresholds, strict=True)
+    ]
+    return float(np.average(thresholds, weights=weights)) if sum(weights) else thresholds[0]
 
 
 def chosen_elsewhere(found: Sequence[Detections], true: Sequence[Detections], names: Sequence[str]) -> list[float]:
