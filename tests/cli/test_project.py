@@ -160,6 +160,9 @@ def test_a_model_runs_on_all_images_and_goes_on_where_it_was(filled, images, cal
     again = call("project", "predict", filled, "--model", "nuclei", "--object-diameter", "12", "--device", "cpu")
     assert again.out.startswith("0 boxes on 0 planes of 0 images")
     assert "3 images left out, as nuclei@" in again.err
+    with open_project(filled) as project:
+        threshold = project.models()[0].card["threshold"]
+        assert project.image("movie.tif").load().filter == (threshold, (0.0, np.inf))
     (images / "one.png").write_bytes(b"damaged")
     third = call("project", "predict", filled, "--model", "nuclei", "--threshold", "0.3", "--device", "cpu", "--again")
     assert third.status == 2

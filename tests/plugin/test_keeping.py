@@ -342,7 +342,16 @@ def test_what_is_shown_of_an_image_is_shown_again(viewer, tmp_path):
     with open_project(tmp_path / "other", create=True) as other:
         other.add_array("cells", (10, 10), "YX")
         connection = other.database
-        for forged in ("[1]", "{", '["a", 0, 1]', "[0.5, -1, 3]", "[NaN, 0, 1]", "[0.5, 3, 1]", "[" * 100_000):
+        for forged in (
+            "[1]",
+            "{",
+            '["a", 0, 1]',
+            "[0.5, -1, 3]",
+            "[NaN, 0, 1]",
+            "[0.5, 3, 1]",
+            "[" * 100_000,
+            f"[0.5, 0, {'9' * 400}]",
+        ):
             with connection.transaction() as writing:
                 writing.execute(
                     "INSERT INTO meta VALUES ('filter:1', ?) ON CONFLICT DO UPDATE SET value = excluded.value",

@@ -59,6 +59,8 @@ def test_what_is_finished_judged_or_hidden_does_not_count(project):
         edit.finish("a")
         edit.accept(project.detections("b").ids)
     project.image("c").set_filter((0.999, (0.0, np.inf)))
+    project.propose("f", guesses(*[CARD.threshold + 0.02] * 9), CARD.reference)
+    project.image("f").set_filter((0.0, (20.0, np.inf)))
     with project.edit("finish all but one") as edit:
         edit.finish("film#t=0")
         edit.finish("film#t=1")

@@ -152,12 +152,14 @@ def test_it_stops_and_goes_on_where_it_was(widget, viewer, finish, until, write_
     until(lambda: "Image 1 of 4" in widget.status.text())
     widget.cancel()
     finish(widget)
-    assert widget.status.text() == "Cancelled; 0 of 4 images done. Run goes on where it was."
+    assert widget.status.text() == "Cancelled at image 1 of 4. What is done stays, and Run goes on from there."
     assert numbers(viewer)["a.tif"] == 0
     widget.model.choose("fatal@1")
     widget.run()
     finish(widget)
+    # Once may be the image's fault, twice in a row is not.
     assert "stopped unexpectedly" in widget.status.text()
+    assert set(numbers(viewer).values()) == {0}
     assert widget.run_button.isEnabled()
     widget.model.choose("broken@1")
     widget.run()
@@ -166,10 +168,57 @@ def test_it_stops_and_goes_on_where_it_was(widget, viewer, finish, until, write_
 
 
 def test_points_are_given_where_they_are_wanted_and_nothing_is_there_yet(widget, viewer, finish):
+    project = project_of(viewer)
+    open_in(viewer, project.image("a.tif"))
+    layer = open_in(viewer, project.image("b.tif"))
+    layer.add(np.array([[5, 5], [5, 13], [13, 13], [13, 5]], float), shape_type="rectangle")
+    box_layer(layer).reconcile()
     widget.answer.setCurrentText("points")
     widget.run()
     finish(widget)
-    assert box_layer(open_in(viewer, project_of(viewer).image("a.tif"))).points
+    opened = box_layer(layer_of(viewer, project.image("a.tif")))
+    assert opened.points
+    assert len(opened) == 5
+    assert box_layer(open_in(viewer, project.image("movie.tif"))).points
+    assert layer_of(viewer, project.image("b.tif")) is layer
+    assert box_layer(layer).by_state()["proposed"] == 3
+
+
+def test_the_list_of_images_follows_without_being_made_anew(widget, dock, viewer, finish):
+    projects = dock(ProjectWidget)
+    chosen = projects.model.entry(2)
+    projects.list.choose(chosen)
+    remade = []
+    projects.model.modelReset.connect(lambda: remade.append(True))
+    stored = []
+    keeper_of(viewer).image_stored.connect(lambda image: stored.append((image.name, bool(remade))))
+    widget.run()
+    finish(widget)
+    assert stored == [("a.tif", False), ("b.tif", False), ("movie.tif", False)]
+    assert [image.status for image in projects.model.images] == ["predicted", "predicted", "untouched", "predicted"]
+
+
+def test_another_project_stops_it(widget, viewer, finish, until, tmp_path):
+    widget.model.choose("slow@1")
+    widget.run()
+    until(lambda: "Image 1 of 4" in widget.status.text())
+    first = project_of(viewer).path
+    switch_to(viewer, open_project(tmp_path / "other", create=True))
+    assert not widget.busy
+    assert "another project was opened" in widget.status.text()
+    assert widget.run_button.isEnabled()
+    with open_project(first) as project:
+        assert project.read_only_reason is None
+        assert {image.status for image in project.images()} == {"untouched"}
+
+
+def test_the_sliders_show_what_the_layer_shows(widget, viewer, finish, until):
+    layer = open_in(viewer, project_of(viewer).image("a.tif"))
+    box_layer(layer).set_filter(0.8)
+    widget.filter.set_score(0.3)
+    widget.run()
+    finish(widget)
+    assert box_layer(layer).filter == (widget.filter.score, widget.filter.sizes)
 
 
 def test_the_dock_says_when_there_is_no_project_to_run_on(dock, viewer, plate):
@@ -177,7 +226,7 @@ def test_the_dock_says_when_there_is_no_project_to_run_on(dock, viewer, plate):
     assert not widget.scope.project.isEnabled()
     assert "Open one in the Project dock first." in widget.scope.project.toolTip()
     projects = dock(ProjectWidget)
-    projects.tasks.open_path(plate)
+    viewer.open(plate / "project.sqlite", plugin="napari-localize")
     assert widget.scope.project.isEnabled()
     widget.scope.project.setChecked(True)
     with open_project(plate.with_name("other"), create=True) as other:

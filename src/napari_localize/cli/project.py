@@ -6,6 +6,7 @@ PROJECT is the folder NAME.localize; the ending may be left out.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_localize.cli._files import check_output, format_of
 from napari_localize.cli._report import Progress, result, result_json, say
 from napari_localize.cli._settings import add_settings, settings_of
-from napari_localize.core.errors import UserError
+from napari_localize.core.errors import Cancelled, UserError
 from napari_localize.formats.registry import FORMATS
 
 if TYPE_CHECKING:
@@ -115,11 +116,16 @@ def _predict(args: argparse.Namespace) -> int:
         project.add_model(card.reference, file_digest(path), card.model_dump(mode="json"))
 
         def find(planes: Sequence[PlaneSource], tell: Callable[[float], None]) -> list[Detections]:
-            chosen = settings_for_stack(model, planes, settings)
             found = []
-            for number, plane in enumerate(planes):
-                found.append(predict_plane(model, plane, chosen))
-                tell((number + 1) / len(planes))
+            try:
+                chosen = settings_for_stack(model, planes, settings)
+                for number, plane in enumerate(planes):
+                    found.append(predict_plane(model, plane, chosen))
+                    tell((number + 1) / len(planes))
+            except (Cancelled, MemoryError):
+                raise
+            except Exception as error:  # one image that cannot be used must not stop the others
+                raise UserError(str(error) or type(error).__name__) from error
             return found
 
         with Progress(len(images), "images") as bar:
@@ -128,7 +134,10 @@ def _predict(args: argparse.Namespace) -> int:
                 bar.describe(name)
                 bar.reach(done)
 
-            report = run_on(project, images, find, card.reference, settings, again=args.again, progress=show)
+            shown = (settings.threshold or 0.0, (0.0, math.inf))
+            report = run_on(
+                project, images, find, card.reference, settings, again=args.again, shown=shown, progress=show
+            )
         result(f"{report.boxes} boxes on {report.planes} planes of {report.images} images put into {project.path}")
     if report.before:
         say(f"{len(report.before)} images left out, as {card.reference} had run on them in the same way; see --again")

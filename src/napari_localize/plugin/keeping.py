@@ -71,9 +71,12 @@ class Keeper:
         Why changes are not on disk.
     project_changed : Signal
         Another project is worked on, or its images or boxes are others without any layer having changed.
+    image_stored : Signal
+        Boxes of one `ProjectImage` have been stored while much else is still to come.
     """
 
     project_changed = Signal()
+    image_stored = Signal(object)
 
     def __init__(self, viewer: Any) -> None:
         self._layers = weakref.ref(viewer.layers)
@@ -82,7 +85,7 @@ class Keeper:
         self._images: weakref.WeakKeyDictionary[Shapes, ProjectImage] = weakref.WeakKeyDictionary()
         self._classes: weakref.WeakKeyDictionary[Shapes, dict[str, str]] = weakref.WeakKeyDictionary()
         self._filters: weakref.WeakKeyDictionary[Shapes, Filter] = weakref.WeakKeyDictionary()
-        self._unwritten: dict[tuple[Path, int], Filter] = {}
+        self._unwritten: dict[tuple[Project, int], Filter] = {}
         self._unkept: Project | None = None
         self._aside = ThreadPoolExecutor(1, "notes for the project")
         self.saved: datetime | None = None
@@ -123,6 +126,8 @@ class Keeper:
         """
         before = self._project
         if before is not None and before is not project:
+            # What is still to be noted of it.
+            self._aside.submit(lambda: None).result()
             before.close()
         self._project = project
         if before is not None:
@@ -131,6 +136,7 @@ class Keeper:
                 del self._images[layer]
                 if layer in (self._layers() or ()):
                     self._take(layer)
+        self.project_changed.emit()
 
     def save_as(self, path: Path) -> None:
         """Give the boxes that belong to no project one with a name, or copy the project and go on with the copy.
@@ -304,16 +310,17 @@ class Keeper:
         """Note which guesses of an image are shown; nothing waits for that."""
         if image.project.read_only_reason:
             return
-        key = image.project.path, image.id
-        waiting = key in self._unwritten
+        key = image.project, image.id
         self._unwritten[key] = shown
-        if not waiting:
-            self._aside.submit(self._write_filter, image)
+        self._aside.submit(self._write_filter, key, image)
 
-    def _write_filter(self, image: ProjectImage) -> None:
-        # What cannot be noted is found again by the model's own threshold.
-        with suppress(UserError):
-            image.set_filter(self._unwritten.pop((image.project.path, image.id)))
+    def _write_filter(self, key: tuple[Project, int], image: ProjectImage) -> None:
+        """Note what was wanted last; of a slider that is drawn there are many, of which all but the first find nothing."""
+        shown = self._unwritten.pop(key, None)
+        if shown is not None:
+            # What cannot be noted is found again by the model's own threshold.
+            with suppress(UserError):
+                image.set_filter(shown)
 
 
 def _add(project: Project, boxes: BoxLayer, image: Image | None) -> ProjectImage:

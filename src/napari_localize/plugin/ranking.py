@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,15 +15,20 @@ from napari_localize.plugin.queueing import calibration_of
 from napari_localize.plugin.thresholds import threshold_of
 from napari_localize.project.filters import filter_of
 from napari_localize.project.journal import finished_of
+from napari_localize.project.points import point_size_of
 from napari_localize.project.rows import rows_of_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_localize.core.table import Filter
     from napari_localize.project import Project, ProjectImage
 
 _PLANE_BITS = 23
 """A plane within its image needs no more."""
+
+_ANY_SIZE = (0.0, math.inf)
+_ROUNDING = 1e-6  # a float32 score of 0.7 is a little less than 0.7
 
 
 class Ranked(NamedTuple):
@@ -72,7 +78,7 @@ def rank_project(
         project.settle(image.id)
         with project.database.reading() as connection:
             rows, finished = rows_of_image(connection, image.id), finished_of(connection, image.id)
-            shown = filter_of(connection, image.id)
+            shown, sized = filter_of(connection, image.id), point_size_of(connection, image.id) is None
         key_of = {}
         for at, index in enumerate(image.planes()):
             if index not in finished:
@@ -81,7 +87,7 @@ def rank_project(
                 keys.append(key_of[index])
         for name in rows.origin_names:
             thresholds.setdefault(name, threshold_of(name, project))
-        parts.append(_candidates(rows, key_of, thresholds, None if shown is None else shown[0], classes))
+        parts.append(_candidates(rows, key_of, thresholds, shown, sized, classes))
     if not keys:
         return []
     everything = Candidates(
@@ -97,26 +103,21 @@ def _candidates(
     rows: BoxRows,
     key_of: dict[PlaneIndex, int],
     thresholds: dict[str, float],
-    lowest: float | None,
+    shown: Filter | None,
+    sized: bool,
     classes: dict[str, int],
 ) -> Candidates:
     """Return the guesses that are shown, on planes that are not finished."""
-    plane_keys = np.array([key_of.get(index, -1) for index in rows.plane_indices], np.int64)
-    planes = plane_keys[rows.planes] if len(rows) else np.zeros(0, np.int64)
-    usual = np.array([thresholds[name] for name in rows.origin_names])
-    scores = np.nan_to_num(rows.scores, nan=1.0)
-    shown = scores >= (usual[rows.origins] if lowest is None else lowest) - 1e-6 if len(rows) else np.zeros(0, bool)
-    kept = (rows.states == STATE_CODES["proposed"]) & shown & (planes >= 0)
-    rows, planes = rows[kept], planes[kept]
+    planes = np.array([key_of.get(index, -1) for index in rows.plane_indices], np.int64)[rows.planes]
+    diameters = np.sqrt((rows.boxes[:, 2:] - rows.boxes[:, :2]).prod(axis=1)).astype(np.float64)
+    usual = np.array([thresholds[name] for name in rows.origin_names])[rows.origins]
+    lowest, (smallest, largest) = (usual, _ANY_SIZE) if shown is None else shown
+    kept = (rows.states == STATE_CODES["proposed"]) & (planes >= 0) & ~(rows.scores < lowest - _ROUNDING)
+    if sized:
+        kept &= (diameters >= smallest) & (diameters <= largest)
     numbers = np.array([classes.setdefault(name, len(classes)) for name in rows.class_names], np.int64)
-    width, height = rows.boxes[:, 2] - rows.boxes[:, 0], rows.boxes[:, 3] - rows.boxes[:, 1]
-    return Candidates(
-        rows.ids,
-        planes,
-        numbers[rows.labels] if len(rows) else np.zeros(0, np.int64),
-        _chances(rows, thresholds),
-        np.sqrt(width * height).astype(np.float64),
-    )
+    rows, planes, diameters = rows[kept], planes[kept], diameters[kept]
+    return Candidates(rows.ids, planes, numbers[rows.labels], _chances(rows, thresholds), diameters)
 
 
 def _chances(rows: BoxRows, thresholds: dict[str, float]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from napari_localize.project.lots import drop_image, stored_lot
-from napari_localize.project.running import forget_run
+from napari_localize.project.runs import forget_run
 
 _PLANES = "(SELECT id FROM planes WHERE image = ?)"
 

@@ -14,7 +14,7 @@ def filter_of(connection: sqlite3.Connection, image: int) -> Filter | None:
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (_key(image),)).fetchone()
     try:
         score, low, high = (float(value) for value in json.loads(row[0])) if row else (math.nan,) * 3
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return None
     return (score, (low, high)) if 0 <= score <= 1 and 0 <= low <= high else None
 

@@ -13,6 +13,7 @@ from napari_localize.core.steps import LIMIT, Area, Areas, Change, Classes, Fini
 from napari_localize.project.codec import Record, decode, encode
 from napari_localize.project.names import drop_classes, plane_ids, position_of, set_classes
 from napari_localize.project.rows import write_rows
+from napari_localize.project.runs import forget_run
 
 MOST_BOXES = 400_000
 """Boxes in the steps that are read for a history; older steps stay in the file until they are asked for."""
@@ -186,6 +187,8 @@ def apply_change(
     """
     if not connection.execute("SELECT 1 FROM images WHERE id = ?", (image,)).fetchone():
         raise UserError("the image has been taken out of the project; nothing more is kept of it.")
+    if change.action == "propose":
+        forget_run(connection, image)
     before = change.classes or {}
     if change.classes is not None:
         before = _classes_before(connection, change, target)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_localize.core.errors import UserError
 from napari_localize.core.points import POINT_SIZE, typical_size
+from napari_localize.core.table import BoxTable
+from napari_localize.project.filters import set_filter
+from napari_localize.project.journal import areas_of, finished_of
+from napari_localize.project.names import classes_of
+from napari_localize.project.points import point_size_of, set_point_size
+from napari_localize.project.rows import rows_of_image
+from napari_localize.project.runs import as_noted, note_run, noted
 
 if TYPE_CHECKING:
-    import sqlite3
+    from numpy.typing import NDArray
 
     from napari_localize.core.boxes import PlaneIndex
     from napari_localize.core.detections import Detections
@@ -108,15 +116,19 @@ def run_on(
     report = RunReport()
     lowest = 0.0 if shown is None else shown[0]
     how = _how(origin, settings)
-    for number, image in enumerate(images):
+    for number, listed in enumerate(images):
 
-        def tell(part: float, number: int = number, name: str = image.name) -> None:
+        def tell(part: float, number: int = number, name: str = listed.name) -> None:
             if progress is not None:
-                progress(number + part, len(images), name)
+                progress(number + min(part, 0.99), len(images), name)
 
         tell(0.0)
+        # The project may have another folder by now, and the image may be gone.
+        image = _now(project, listed)
+        if image is None:
+            continue
         with project.database.reading() as connection:
-            done = _noted(connection, image.id) == _as_noted(connection, image.id, how)
+            done = noted(connection, image.id) == as_noted(connection, image.id, how)
         if done and not again:
             report.before.append(image.name)
             continue
@@ -130,15 +142,18 @@ def run_on(
         try:
             kept = None if show is None else show(image, found)
             if kept is None:
-                kept = _store(image, found, origin, points, shown)
+                kept = _store(image, found, origin, how, points, shown)
                 if stored is not None:
                     stored(image)
-            with project.database.transaction() as connection:
-                _note(connection, image.id, how)
+            else:
+                # Only when the boxes are on disk may it say that there is nothing to be done again.
+                project.settle(image.id)
+                with project.database.transaction() as connection:
+                    note_run(connection, image.id, how)
         except UserError:
-            if any(known.id == image.id for known in project.images()):
+            if _now(project, image) is not None:
                 raise
-            continue  # it was taken out of the project meanwhile
+            continue
         report.kept += kept
         report.images += 1
         report.planes += len(found)
@@ -146,57 +161,87 @@ def run_on(
     return report
 
 
+def _now(project: Project, image: ProjectImage) -> ProjectImage | None:
+    return next((known for known in project.images() if known.id == image.id), None)
+
+
 def plane_sources(image: ProjectImage) -> dict[PlaneIndex, PlaneSource]:
     """Return the planes of an image's file by index; their pixels are read when they are asked for.
+
+    Boxes that were made on a layer may know an axis of length 1 more or less than the file, and channels as planes.
 
     Raises
     ------
     UserError
-        When the file is missing, has changed, or cannot be read.
+        When the file is missing, has changed, cannot be read, or has other planes.
     """
     from napari_localize.formats.images import open_image
 
     file = open_image(image.file())
-    return {tuple(position.values()): source for position, source in file.planes()}
+    own = {tuple(position.values()): source for position, source in file.planes()}
+    if not image.axes:
+        return own
+    wanted = image.planes()
+    sizes = dict(zip(file.axes, file.shape, strict=True))
+    of_boxes = _long(n for axis, n in zip(image.axes, image.shape, strict=True) if axis not in "YXCS")
+    outer = [axis for axis in file.axes if axis not in "YXCS"]
+    if _long(sizes[axis] for axis in outer) == of_boxes:
+        return dict(zip(wanted, own.values(), strict=True))
+    order = [axis for axis in file.axes if axis not in "YXS"]
+    if "C" in outer or "S" in sizes or _long(sizes[axis] for axis in order) != of_boxes:
+        raise UserError(f"{image.path} has other planes than its boxes were made on; add the file as a new image.")
+    sources: dict[PlaneIndex, PlaneSource] = {}
+    for index, place in zip(wanted, np.ndindex(*(sizes[axis] for axis in order)), strict=True):
+        at = dict(zip(order, place, strict=True))
+        channel = at.pop("C")
+        sources[index] = _Channel(own[tuple(at.values())], channel)
+    return sources
 
 
-def _store(image: ProjectImage, found: Found, origin: str, points: bool, shown: Filter | None) -> int:
-    if points and not image.counts:
-        lowest = 0.0 if shown is None else shown[0]
-        image.set_point_size(typical_size(part[part.scores >= lowest] for part in found.values()) or POINT_SIZE)
-    if shown is not None:
-        image.set_filter(shown)
-    return image.load().table(image.journal()).propose(found, origin)
+def _long(sizes: Iterable[int]) -> list[int]:
+    return [n for n in sizes if n != 1]
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """One channel of a plane."""
+
+    source: PlaneSource
+    channel: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (*self.source.shape[:2], 1)
+
+    def read(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
+        return self.source.read(y0, y1, x0, x1)[..., self.channel : self.channel + 1]
+
+
+def _store(
+    image: ProjectImage, found: Found, origin: str, how: Mapping[str, object], points: bool, shown: Filter | None
+) -> int:
+    """Put what was found into the project, in one piece: what a person does meanwhile comes before it or after it."""
+    project = image.project
+    project.settle(image.id)
+    with project.database.transaction() as connection:
+        rows, size = rows_of_image(connection, image.id), point_size_of(connection, image.id)
+        if points and not len(rows) and size is None:
+            lowest = 0.0 if shown is None else shown[0]
+            size = typical_size(part[part.scores >= lowest] for part in found.values()) or POINT_SIZE
+            set_point_size(connection, image.id, size)
+        if shown is not None:
+            set_filter(connection, image.id, shown)
+        table = BoxTable(
+            classes_of(connection), finished_of(connection, image.id), areas_of(connection, image.id), size
+        )
+        table.load(rows)
+        table.journal = image.journal()
+        kept = table.propose(found, origin)
+        note_run(connection, image.id, how)
+    return kept
 
 
 def _how(origin: str, settings: PredictSettings) -> dict[str, object]:
     """Say how a model runs, as far as it matters for what is found."""
     names = ("threshold", "object_diameter", "pixel_size", "channel")
     return {"model": origin, **{name: getattr(settings, name) for name in names}}
-
-
-def _as_noted(connection: sqlite3.Connection, image: int, how: Mapping[str, object]) -> str:
-    """Return the note of a run on an image as its file is now."""
-    found = connection.execute("SELECT fingerprint FROM images WHERE id = ?", (image,)).fetchone()
-    return json.dumps({**how, "file": found and found[0]})
-
-
-def _noted(connection: sqlite3.Connection, image: int) -> str | None:
-    found = connection.execute("SELECT value FROM meta WHERE key = ?", (_key(image),)).fetchone()
-    return None if found is None else str(found[0])
-
-
-def _note(connection: sqlite3.Connection, image: int, how: Mapping[str, object]) -> None:
-    connection.execute(
-        "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-        (_key(image), _as_noted(connection, image, how)),
-    )
-
-
-def forget_run(connection: sqlite3.Connection, image: int) -> None:
-    """Forget that a model has run on an image, within the transaction of the caller."""
-    connection.execute("DELETE FROM meta WHERE key = ?", (_key(image),))
-
-
-def _key(image: int) -> str:
-    return f"run:{image}"

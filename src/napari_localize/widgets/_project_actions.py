@@ -105,8 +105,7 @@ class ProjectActions(QObject):
     def open_path(self, path: Path, *, create: bool = False) -> None:
         """Open a project, or make it."""
         current = self._keeper.project
-        folder = project_folder(path)
-        if current is not None and folder.exists() and folder.samefile(current.path):
+        if current is not None and _same(project_folder(path), current.path):
             self.said.emit(f"{path.name} is open already.")
             return
         try:
@@ -120,8 +119,6 @@ class ProjectActions(QObject):
                 raise
         except UserError as error:
             self._on_failed(str(error))
-            return
-        self.changed.emit()
 
     def save_as(self) -> None:
         """Give the project, or the boxes without one, a name."""
@@ -311,6 +308,14 @@ class ProjectActions(QObject):
     def _on_cancelled(self) -> None:
         self.changed.emit()
         self.said.emit("Stopped; nothing was changed.")
+
+
+def _same(folder: Path, other: Path) -> bool:
+    """Whether two paths mean one folder, which may be gone."""
+    try:
+        return folder.samefile(other)
+    except OSError:
+        return folder.absolute() == other
 
 
 def _is_annotation(path: Path) -> bool:

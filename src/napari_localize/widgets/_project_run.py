@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
@@ -13,10 +12,10 @@ from qtpy.QtCore import QObject, Signal
 from napari_localize.core.errors import Cancelled, UserError
 from napari_localize.core.settings import PredictSettings
 from napari_localize.engine.client import shared_engine
-from napari_localize.engine.errors import EngineError
+from napari_localize.engine.errors import EngineDied, EngineError
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.keeping import keeper_of
-from napari_localize.plugin.opening import layer_of, reload
+from napari_localize.plugin.opening import close_image, layer_of, open_in
 from napari_localize.project.running import Found, RunReport, run_on
 from napari_localize.widgets._jobs import Job, JobRunner, OnEvent
 from napari_localize.widgets._memory import idle_seconds
@@ -31,7 +30,9 @@ if TYPE_CHECKING:
     from napari_localize.core.table import Filter
     from napari_localize.project import Project, ProjectImage
 
-_REFRESH_S = 2.0
+DEATHS = 2
+"""After so many images in a row at which the engine has died the fault is not theirs."""
+
 _ANSWER_S = 0.2
 
 
@@ -48,6 +49,7 @@ class _Sweep:
     ) -> None:
         self._work, self._model, self._settings, self._on_event = work, model, settings, on_event
         self._idle = idle
+        self._deaths = 0
         self._job: Job | None = None
         self._stop = False
 
@@ -70,14 +72,20 @@ class _Sweep:
             raise Cancelled
         engine = shared_engine()
         engine.idle_seconds = self._idle
-        self._job = engine.predict(planes, self._model, self._settings, on_event=on_event)
-        if self._stop:
-            self._job.cancel()
         try:
+            self._job = engine.predict(planes, self._model, self._settings, on_event=on_event)
+            if self._stop:
+                self._job.cancel()
             found: list[Detections] = self._job.result()
         except EngineError as error:
             # Something about this image; the others may be well.
             raise UserError(str(error)) from error
+        except EngineDied as error:
+            self._deaths += 1
+            if self._deaths == DEATHS:
+                raise
+            raise UserError(str(error)) from error
+        self._deaths = 0
         return found
 
     def tell(self, done: float, total: int, name: str) -> None:
@@ -85,13 +93,16 @@ class _Sweep:
 
     def show(self, image: ProjectImage, found: Found) -> int | None:
         """Ask the thread of the window, which alone may touch a layer, to show what was found if the image is open."""
-        answers: SimpleQueue[int | None] = SimpleQueue()
+        answers: SimpleQueue[int | UserError | None] = SimpleQueue()
         self._on_event({"event": "found", "image": image, "found": found, "answers": answers})
         while not self._stop:
             try:
-                return answers.get(timeout=_ANSWER_S)
+                answer = answers.get(timeout=_ANSWER_S)
             except Empty:
                 continue
+            if isinstance(answer, UserError):
+                raise answer
+            return answer
         raise Cancelled
 
     def stored(self, image: ProjectImage) -> None:
@@ -107,6 +118,8 @@ class ProjectRun(QObject):
     """On what the engine runs."""
     progressed = Signal(float, int)
     """How many images of how many."""
+    shown = Signal()
+    """The boxes of an image that is open are others."""
     ended = Signal(str)
     """What has become of it, as rich text."""
     failed = Signal(str)
@@ -117,10 +130,11 @@ class ProjectRun(QObject):
         self._viewer = viewer
         self._project: Project | None = None
         self._origin = ""
+        self._points = False
         self._shown: Filter = (0.0, (0.0, 0.0))
-        self._done, self._total = 0, 0
+        self._text = ""
         self._cancelling = False
-        self._refreshed = 0.0
+        self._closed: set[int] = set()
         self._jobs = JobRunner(self)
         self._jobs.news.connect(self._on_news)
         self._jobs.finished.connect(self._on_finished)
@@ -144,8 +158,9 @@ class ProjectRun(QObject):
         shown: Filter,
     ) -> None:
         """Begin with the first image; the parameters are those of `project.running.run_on`."""
-        self._project, self._origin, self._shown = project, origin, shown
-        self._done, self._total, self._cancelling, self._refreshed = 0, 0, False, monotonic()
+        self._project, self._origin, self._points, self._shown = project, origin, points, shown
+        self._text, self._cancelling = "", False
+        self._closed.clear()
 
         def work(sweep: _Sweep) -> RunReport:
             return run_on(
@@ -171,25 +186,29 @@ class ProjectRun(QObject):
         self._cancelling = True
         self._jobs.cancel()
 
+    def follow(self) -> None:
+        """Stop when another project is opened."""
+        keeper_of(self._viewer).project_changed.connect(self._project_changed)
+
     def abandon(self) -> None:
-        """Stop, as nobody waits for it."""
+        """Stop, as nobody waits for it, and follow the project no more."""
+        keeper_of(self._viewer).project_changed.disconnect(self._project_changed)
         self._jobs.abandon()
 
     def _on_news(self, news: dict[str, Any]) -> None:
         kind = news["event"]
         if kind == "images":
-            self._done, self._total = int(news["done"]), news["total"]
+            self._text = f"image {int(news['done']) + 1} of {news['total']}"
             if not self._cancelling:
                 self.progressed.emit(news["done"], news["total"])
-                self.said.emit(f"Image {self._done + 1} of {self._total}: {escape(news['name'])}")
+                self.said.emit(escape(f"{self._text.capitalize()}: {news['name']}"))
         elif kind == "found":
-            news["answers"].put(self._show(news["image"], news["found"]))
+            try:
+                news["answers"].put(self._show(news["image"], news["found"]))
+            except UserError as error:
+                news["answers"].put(error)
         elif kind == "stored":
-            if self._project is not None and layer_of(self._viewer, news["image"]) is not None:
-                # It was opened while its boxes were on their way to the disk.
-                reload(self._viewer, self._project)
-            if monotonic() - self._refreshed > _REFRESH_S:
-                self._refresh()
+            self._on_stored(news["image"])
         elif kind == "ready":
             self.ready.emit(escape(str(news["text"])))
         else:
@@ -200,11 +219,36 @@ class ProjectRun(QObject):
         if layer is None:
             return None
         boxes = box_layer(layer)
+        if self._points and not boxes.points and not len(boxes):
+            # Where nothing is yet there will be points, in a layer that is made for them.
+            self._closed.add(image.id)
+            close_image(self._viewer, image)
+            return None
         boxes.set_filter(*self._shown)
-        return boxes.set_proposals(found, self._origin)
+        kept = boxes.set_proposals(found, self._origin)
+        self.shown.emit()
+        return kept
+
+    def _on_stored(self, image: ProjectImage) -> None:
+        try:
+            now = image.project.image(image.id)
+            layer = layer_of(self._viewer, now)
+            if layer is not None:
+                # It was opened while its boxes were on their way to the disk.
+                close_image(self._viewer, now)
+            if layer is not None or image.id in self._closed:
+                open_in(self._viewer, now)
+        except UserError as error:
+            self.said.emit(escape(str(error)))
+        else:
+            keeper_of(self._viewer).image_stored.emit(now)
+
+    def _project_changed(self) -> None:
+        if self.busy and keeper_of(self._viewer).project is not self._project:
+            self._jobs.abandon()
+            self.ended.emit("Stopped, as another project was opened; images that are done keep their boxes.")
 
     def _refresh(self) -> None:
-        self._refreshed = monotonic()
         keeper_of(self._viewer).project_changed.emit()
 
     def _on_finished(self, report: RunReport) -> None:
@@ -217,8 +261,8 @@ class ProjectRun(QObject):
 
     def _on_cancelled(self) -> None:
         self._refresh()
-        done = f"{self._done} of {number(self._total, 'image')}" if self._total else "no image"
-        self.ended.emit(f"Cancelled; {done} done. Run goes on where it was.")
+        where = f" at {self._text}" if self._text else ""
+        self.ended.emit(f"Cancelled{where}. What is done stays, and Run goes on from there.")
 
 
 def _sentence(report: RunReport) -> str:

@@ -122,6 +122,7 @@ class LocalizeWidget(Dock):
         self.everywhere.said.connect(lambda text: say(self.status, text))
         self.everywhere.ready.connect(lambda text: say(self._device_text, text))
         self.everywhere.progressed.connect(self._on_images)
+        self.everywhere.shown.connect(self._show_filter)
         self.everywhere.ended.connect(self._on_everywhere_ended)
         self.everywhere.failed.connect(self._on_failed)
         model_news().kept.connect(self.model.choose)
@@ -182,6 +183,7 @@ class LocalizeWidget(Dock):
         self._viewer.layers.events.removed.connect(self._find_boxes)
         keeper_of(self._viewer).project_changed.connect(self._project_changed)
         self._project_changed()
+        self.everywhere.follow()
         self._widths.start()
         self._image_changed()
 
@@ -340,6 +342,10 @@ class LocalizeWidget(Dock):
     def _on_images(self, done: float, total: int) -> None:
         self.progress.update_to(done, total)
 
+    def _show_filter(self) -> None:
+        if self._boxes is not None:
+            self.filter.set_filter(*self._boxes.filter)
+
     def _on_everywhere_ended(self, text: str) -> None:
         self._end_run()
         say(self.status, text)
@@ -472,7 +478,7 @@ class LocalizeWidget(Dock):
     def _show_counts(self) -> None:
         boxes, image = self._boxes, self.image.layer
         self.filter.setVisible(boxes is not None)
-        ready = boxes is None and image is not None and self._run is None
+        ready = boxes is None and image is not None and not self.busy
         say(self._empty, f"Press Run to find objects, or {shown_key(RUN_KEY)}." if ready else "")
         if boxes is None or image is None:
             return

@@ -138,6 +138,7 @@ class ProjectWidget(Dock):
         self._widths.start()
         self._clock.start()
         self._keeper.project_changed.connect(self._project_changed)
+        self._keeper.image_stored.connect(self._image_stored)
         self.refresh()
         self._look_for_left()
 
@@ -145,6 +146,7 @@ class ProjectWidget(Dock):
         """Let go of the viewer and stop whatever is running."""
         self._clock.stop()
         self._keeper.project_changed.disconnect(self._project_changed)
+        self._keeper.image_stored.disconnect(self._image_stored)
         self._widths.stop()
         self._look.abandon()
         self._ranking.abandon()
@@ -152,8 +154,12 @@ class ProjectWidget(Dock):
         self.thumbnails.forget()
 
     def _project_changed(self) -> None:
-        self._ranking.forget()
+        self._ranking.abandon()
         self.refresh()
+
+    def _image_stored(self, image: ProjectImage) -> None:
+        if image.project is self.tasks.project:
+            self.model.update_image(image, self._planes(image) if self.model.is_unfolded(image) else None)
 
     def refresh(self) -> None:
         """Read the images of the project again."""
