@@ -100,3 +100,14 @@ def test_a_model_that_is_cross_validated_is_shown_what_it_has_learnt(parts, monk
     monkeypatch.setattr(compare, "predict_plane", timid)
     compare_models(model, None, parts[:2], "", lambda: False, judges=[judge, judge])
     assert model.card.threshold == pytest.approx(0.75 * own, rel=0.01)
+
+
+def test_what_was_learnt_by_heart_says_only_half_of_the_threshold(parts):
+    model, base = load_model("nuclei"), load_model("nuclei")
+    compare_models(model, None, parts[:2], "", lambda: False)
+    own = model.card.threshold
+    base.card.threshold = 0.9
+    compare_models(model, base, parts[:2], "", lambda: False, held_back=False)
+    assert model.card.threshold == pytest.approx((own + 0.9) / 2)
+    compare_models(model, None, parts[:2], "", lambda: False, held_back=False)
+    assert model.card.threshold == pytest.approx((own + 0.5) / 2)

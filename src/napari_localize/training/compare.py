@@ -25,6 +25,9 @@ from napari_localize.models.predict import FLOOR, predict_plane
 FOLDS = 5
 """The threshold for a plane is chosen on other planes, in so many turns, so that the comparison does not flatter it."""
 
+NEUTRAL = 0.5
+"""The threshold of a model of which nothing is known."""
+
 MOST_CHANGES = 5000
 """Differences that are listed at most."""
 
@@ -94,6 +97,9 @@ def compare_models(
     model.card.threshold = float(np.clip(best_threshold(found, true), FLOOR, 0.95))
     if judges and any(judge is not model for judge in judges):
         model.card.threshold = between(found, run([model] * len(parts)), true)
+    elif not held_back:
+        # Of what it has learnt by heart it is surer than of anything else.
+        model.card.threshold = (model.card.threshold + (NEUTRAL if base is None else base.card.threshold)) / 2
     # What a model has learnt by heart says nothing of how sure it is elsewhere.
     model.card.calibration = calibrate(Judged(found, true, names)) if held_back else None
     compared: dict[str, Any] = {"planes": list(dict.fromkeys(names)), "old": None, "held_back": held_back}
