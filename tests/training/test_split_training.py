@@ -109,10 +109,12 @@ def test_three_planes_are_judged_in_turns(pieces, monkeypatch, length):
     monkeypatch.setattr(compare, "predict_plane", predict_plane)
     events = []
     result = learn(pieces, ["x", "y", "z"], events, settings=length)
-    # Three models, each on the plane that it has not seen.
-    assert len({model for model, _ in judged}) == 3
-    assert [plane for _, plane in judged] == [0, 1, 2]
-    assert id(result.model) not in {model for model, _ in judged}
+    # Three models, each on the plane that it has not seen; then, for its threshold alone, the one that is kept.
+    judges, kept = {model for model, _ in judged[:3]}, {model for model, _ in judged[3:]}
+    assert [plane for _, plane in judged] == [0, 1, 2] * 2
+    assert len(judges) == 3
+    assert kept == {id(result.model)}
+    assert not judges & kept
     assert result.comparison["planes"] == ["x", "y", "z"]
     assert result.comparison["cross_validated"]
     assert verdict(result.comparison).sentence.startswith("Cross-validated: each plane was judged by a model that had")
