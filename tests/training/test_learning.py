@@ -196,7 +196,7 @@ def test_without_planes_held_back_at_least_half_of_the_base_stays(nuclei, monkey
     """The image that was learnt from would say that nothing of the base is needed."""
     rising = iter(range(1, 1000))
     # Each look finds the weights better than those before, the base first.
-    monkeypatch.setattr(learning, "mix_with_base", lambda base, tuned, ap50, look: (tuned, 1.0, ap50))
+    monkeypatch.setattr(learning, "mix_with_base", lambda base, tuned, ap50, *_: (tuned, 1.0, ap50))
     monkeypatch.setattr(learning.Learning, "_ap50", lambda self, weights: next(rising) / 1000)
     result, events, *_ = trained(nuclei)
     assert result.comparison["cross_validated"]

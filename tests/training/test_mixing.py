@@ -36,6 +36,24 @@ def test_the_best_share_is_taken_and_of_equals_the_one_with_more_of_the_base(by_
     torch.testing.assert_close(weights["weight"], torch.full((3,), expected))
 
 
+@pytest.mark.parametrize(
+    ("base", "by_share", "expected"),
+    [
+        # The base does nearly as well: what little is gained on a few planes is not worth what may be lost on others.
+        (0.95, {0.25: 0.951, 0.5: 0.95, 0.75: 0.96, 1.0: 0.98}, 0.25),
+        (0.94, {0.25: 0.93, 0.5: 0.96, 0.75: 0.96, 1.0: 0.98}, 0.5),
+        # It does much worse.
+        (0.80, {0.25: 0.81, 0.5: 0.85, 0.75: 0.86, 1.0: 0.88}, 1.0),
+        (0.10, {0.25: 0.60, 0.5: 0.62, 0.75: 0.65, 1.0: 0.72}, 1.0),
+    ],
+)
+def test_at_least_half_of_a_base_stays_that_does_nearly_as_well(base, by_share, expected):
+    def ap50_of(weights):
+        return by_share[round(float(weights["weight"][0]), 2)]
+
+    assert mix_with_base(BASE, TUNED, by_share[1.0], ap50_of, base)[1] == expected
+
+
 def test_a_search_that_is_stopped_keeps_what_it_has_measured():
     asked = []
 

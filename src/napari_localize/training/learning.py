@@ -261,7 +261,7 @@ class Learning:
             if tuned is None or tuned < 0:
                 self.share = most
                 return
-            self.best, share, _ = mix_with_base(self._start, self.best, tuned, self._ap50)
+            self.best, share, _ = mix_with_base(self._start, self.best, tuned, self._ap50, self._base_ap50)
             self.share = most * share
         if self.share < 1:
             text = (

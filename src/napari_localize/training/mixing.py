@@ -13,7 +13,11 @@ TIE = 0.002
 """Of mixtures whose AP50 differs by less, the one with more of the base is taken."""
 
 HALF = 0.5
-"""Largest share of what was learnt where no plane was held back to choose it."""
+"""Largest share of what was learnt where no plane was held back to choose it, or the base does nearly as well there."""
+
+NEARLY = 0.95
+"""From this part of the new model's AP50 on, the base does nearly as well: what is held back are often few planes, and alike, and say
+nothing of what would be lost on others."""
 
 Weights = Mapping[str, Tensor]
 
@@ -27,7 +31,11 @@ def mixture(base: Weights, tuned: Weights, share: float) -> dict[str, Tensor]:
 
 
 def mix_with_base(
-    base: Weights, tuned: Weights, tuned_ap50: float, ap50_of: Callable[[Weights], float | None]
+    base: Weights,
+    tuned: Weights,
+    tuned_ap50: float,
+    ap50_of: Callable[[Weights], float | None],
+    base_ap50: float | None = None,
 ) -> tuple[dict[str, Tensor], float, float]:
     """Choose weights between base and tuned model on the validation planes (Wortsman et al., "WiSE-FT", 2022).
 
@@ -41,11 +49,14 @@ def mix_with_base(
         That of `tuned`.
     ap50_of : callable
         Measures weights; None when it is stopped, which ends the search.
+    base_ap50 : float, optional
+        That of `base`, where it means the classes that are learnt.
 
     Returns
     -------
     weights, share, ap50
-        `share` is that of `tuned`; the least of those that are as good as the best.
+        `share` is that of `tuned`; the least of those that are as good as the best, of half and less where the base is
+        nearly as good as all.
     """
     measured = {1.0: tuned_ap50}
     for share in SHARES:
@@ -54,5 +65,8 @@ def mix_with_base(
             break
         measured[share] = ap50
     best = max(measured.values())
+    if base_ap50 is not None and base_ap50 >= NEARLY * best:
+        measured = {share: ap50 for share, ap50 in measured.items() if share <= HALF} or measured
+        best = max(measured.values())
     share = min(one for one, ap50 in measured.items() if ap50 >= best - TIE)
     return mixture(base, tuned, share), share, measured[share]
