@@ -54,7 +54,7 @@ class ModelsWidget(Dock):
         self._reading.finished.connect(self._show_models)
         self._reading.failed.connect(self._say)
         self._summing.finished.connect(self._show_sum)
-        self._summing.failed.connect(self._say)
+        self._summing.failed.connect(self._no_sum)
         self.tasks.done.connect(self._done)
         self.open()
 
@@ -262,6 +262,12 @@ class ModelsWidget(Dock):
             self.card.show_card(entry.card, *found)
         else:
             self._compute_sum()
+
+    def _no_sum(self, sentence: str) -> None:
+        """Say why there is none, unless the model was removed while it was read."""
+        entry = self._entry()
+        if entry is not None and entry.path.exists():
+            self._say(sentence)
 
     # What the buttons and keys do
 
