@@ -108,7 +108,8 @@ class ProjectWidget(Dock):
         for widget in (self.progress, self.cancel_button, self.message):
             self.column.addWidget(widget)
         self.column.addLayout(row(self.relink_button, self.changed_button))
-        self.column.addLayout(row(self.next_button, self.useful_choice))
+        self.column.addWidget(self.next_button)
+        self.column.addWidget(self.useful_choice)
         self.column.addLayout(row(self.open_button, self.replace_choice))
         self.setMinimumSize(300, 340)
 
