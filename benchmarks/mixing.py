@@ -1,9 +1,10 @@
-"""How much of the base a model from one or three images should keep: AP50 by the share of what was learnt.
+"""How much of the base a model from a few images should keep: AP50 by the share of what was learnt.
 
     python benchmarks/mixing.py --domains "purple on white" bacteria --base-folder build/training --draw 5
+    python benchmarks/mixing.py --domains "fluorescence large" --images 10 --draw 0 --held-out
 
 A model is trained without being mixed with its base, then mixed in several shares. They are measured on six other images
-that the annotator of `benchmarks/effort.py` works through, and not on those that it holds out.
+that the annotator of `benchmarks/effort.py` works through, and not on those that it holds out; with ``--held-out`` on these.
 """
 
 from __future__ import annotations
@@ -34,16 +35,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--domains", nargs="+", default=["fluorescence small", "purple on white", "bacteria"])
     parser.add_argument("--base-folder", type=Path, default=Path("build/training"))
-    parser.add_argument("--images", type=int, nargs="+", default=[1, 3], choices=[1, 2, 3])
+    parser.add_argument("--images", type=int, nargs="+", default=[1, 3])
     parser.add_argument("--draw", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--held-out", action="store_true", help="measure on the images that the streams hold out")
     args = parser.parse_args()
+    if not args.held_out and max(args.images) > MEASURED.start:
+        parser.error(f"more than {MEASURED.start} images need --held-out, as the others are measured on.")
     print("| kind | images | base alone |", " | ".join(f"{share:.0%}" for share in SHARES), "|")
     for domain in load_domains(args.domains, args.data, None):
         path = args.base_folder / f"{domain.base}.safetensors"
         base = load_model(str(path), "cpu")
         order = np.random.default_rng(args.draw).permutation(len(domain.stream))
-        others = [domain.stream[index] for index in order[MEASURED]]
+        others = domain.held_out if args.held_out else [domain.stream[index] for index in order[MEASURED]]
         for images in args.images:
             model = learned([domain.stream[index] for index in order[:images]], str(path), args.seconds)
             row = [ap50(base, others), *(ap50(mixed(base, model, share), others) for share in SHARES)]

@@ -150,3 +150,15 @@ def plane_in_view(viewer: Any, image: Image, planes: Sequence[Plane], channel_ax
         if plane.index == index:
             return plane
     raise UserError(f"the viewer shows no plane of {image.name!r}; move its sliders back onto the image.")
+
+
+def count_planes(image: Image | None, channel_axis: int | None) -> int:
+    """Return how many planes an image has, without its channels; 1 for none."""
+    if image is None:
+        return 1
+    data = image.data[0] if image.multiscale else image.data
+    leading = data.shape[: -3 if image.rgb else -2]
+    number = 1
+    for axis, size in enumerate(leading):
+        number *= 1 if axis == channel_axis else int(size)
+    return number

@@ -42,7 +42,7 @@ from napari_localize.widgets._parts import (
 )
 from napari_localize.widgets._preview import Preview
 from napari_localize.widgets._project_run import ProjectRun
-from napari_localize.widgets._scope import ScopePicker
+from napari_localize.widgets._scope import ScopePicker, count_planes
 from napari_localize.widgets._size import SizePicker
 from napari_localize.widgets._view import LineWidths
 
@@ -205,7 +205,7 @@ class LocalizeWidget(Dock):
     def _image_changed(self) -> None:
         image = self.image.layer
         self.channels.set_image(image)
-        self.scope.set_planes(_count_planes(image, self.channels.axis))
+        self.scope.set_planes(count_planes(image, self.channels.axis))
         self._find_boxes()
 
     @property
@@ -483,7 +483,7 @@ class LocalizeWidget(Dock):
         if boxes is None or image is None:
             return
         self.filter.set_limits(boxes.largest())
-        many = _count_planes(image, self.channels.axis) > 1
+        many = count_planes(image, self.channels.axis) > 1
         here = box_index(view_index(image, self._viewer.dims.point), self.channels.axis) if many else None
         self.filter.show_counts(boxes.counts(here), boxes.totals(here), boxes.classes)
         if many:
@@ -491,14 +491,3 @@ class LocalizeWidget(Dock):
             self.filter.show_whole(f"On all planes {shown} of {total}.")
         else:
             self.filter.show_whole("")
-
-
-def _count_planes(image: Image | None, channel_axis: int | None) -> int:
-    if image is None:
-        return 1
-    data = image.data[0] if image.multiscale else image.data
-    leading = data.shape[: -3 if image.rgb else -2]
-    number = 1
-    for axis, size in enumerate(leading):
-        number *= 1 if axis == channel_axis else int(size)
-    return number
