@@ -2,9 +2,11 @@
 
     python benchmarks/mixing.py --domains "purple on white" bacteria --base-folder build/training --draw 5
     python benchmarks/mixing.py --domains "fluorescence large" --images 10 --draw 0 --held-out
+    python benchmarks/mixing.py --extra FOLDER --domains hela cells3d --images 10 --draw 0 --held-out
 
 A model is trained without being mixed with its base, then mixed in several shares. They are measured on six other images
 that the annotator of `benchmarks/effort.py` works through, and not on those that it holds out; with ``--held-out`` on these.
+``--extra`` takes the same pairs of images and masks as it does there.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ MEASURED = slice(3, 9)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--extra", type=Path, help="folder with pairs of image and label mask")
     parser.add_argument("--domains", nargs="+", default=["fluorescence small", "purple on white", "bacteria"])
     parser.add_argument("--base-folder", type=Path, default=Path("build/training"))
     parser.add_argument("--images", type=int, nargs="+", default=[1, 3])
@@ -43,7 +46,7 @@ def main() -> None:
     if not args.held_out and max(args.images) > MEASURED.start:
         parser.error(f"more than {MEASURED.start} images need --held-out, as the others are measured on.")
     print("| kind | images | base alone |", " | ".join(f"{share:.0%}" for share in SHARES), "|")
-    for domain in load_domains(args.domains, args.data, None):
+    for domain in load_domains(args.domains, args.data, args.extra):
         path = args.base_folder / f"{domain.base}.safetensors"
         base = load_model(str(path), "cpu")
         order = np.random.default_rng(args.draw).permutation(len(domain.stream))
