@@ -99,3 +99,22 @@ def test_a_wrong_call_is_told_and_writes_nothing(call, files, tmp_path, monkeypa
     assert outcome.status == 2
     assert words in outcome.errors[0]
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_points_are_compared_by_distance_with_and_without_a_report(call, tmp_path):
+    def at(places):
+        centers = np.array(places, np.float32)
+        return {"a.png": Detections(np.hstack([centers - 5, centers + 5]), class_names=("spot",))}
+
+    # Squares of 10 pixels that are 4 apart overlap by less than a half.
+    write_annotations(tmp_path / "true.json", Annotations(at([(20, 20), (60, 20), (20, 60)]), points=True))
+    write_annotations(tmp_path / "found.json", Annotations(at([(24, 20), (60, 24), (50, 50)]), points=True))
+    arguments = ["evaluate", "--predictions", tmp_path / "found.json", "--annotations", tmp_path / "true.json"]
+    plain = call(*arguments, "--json").json
+    assert plain["all"]["F1"] == pytest.approx(2 / 3)
+    assert plain["distance"] == 5
+    table = nl.evaluate(tmp_path / "found.json", tmp_path / "true.json")
+    assert table.loc["all", "F1"] == pytest.approx(2 / 3)
+    assert table.loc["all", "AP50"] == plain["all"]["AP50"] > 0
+    outcome = call(*arguments)
+    assert outcome.out == call(*arguments, "--report", tmp_path / "page.html").out

@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--predictions", required=True, metavar="FILE", help="boxes in any known format")
     add("--annotations", required=True, metavar="FILE", help="the true boxes")
-    add("--iou", type=float, default=0.5, help="overlap of a hit, for precision, recall and F1 (default: 0.5)")
+    add(
+        "--iou", type=float, default=0.5, help="overlap of a hit, for precision, recall and F1 (default: 0.5); of boxes"
+    )
     add("--threshold", type=float, metavar="T", help="lowest score that counts, but for AP; by default all boxes do")
     add("--distance", type=float, metavar="PX", help="compare centres, not boxes: largest distance of a hit, in pixels")
     add("--pixel-size", type=float, metavar="UM", help="micrometres per pixel, for sizes and distances in the report")
@@ -46,18 +48,25 @@ def run(args: argparse.Namespace) -> int:
 
     annotations = read_annotations(args.annotations)
     predictions = read_annotations(args.predictions, reference=args.annotations)
-    for path, data in ((args.predictions, predictions), (args.annotations, annotations)):
-        for note in data.notes:
-            say(f"{path}: {note}")
+    read = [
+        f"{path}: {note}"
+        for path, data in ((args.predictions, predictions), (args.annotations, annotations))
+        for note in data.notes
+    ]
+    for note in read:
+        say(note)
     report: EvaluationReport | None = None
-    if args.ignore_classes or any(
-        value is not None for value in (args.threshold, args.distance, args.report, args.receipt)
+    # Points are compared by their distance, which is what the limit of a hit is then.
+    if (
+        annotations.points
+        or args.ignore_classes
+        or any(value is not None for value in (args.threshold, args.distance, args.report, args.receipt))
     ):
         report = _report(args, predictions, annotations)
-    plain = args.threshold is None and args.distance is None and not args.ignore_classes
-    table = evaluate(predictions, annotations, iou=args.iou) if plain or report is None else report.table
+    table = evaluate(predictions, annotations, iou=args.iou) if report is None else report.table
     for note in table.attrs["notes"]:
-        say(note)
+        if note not in read:
+            say(note)
     if args.json:
         *classes, everything = table.to_dict("records")
         summary: dict[str, Any] = {"iou": args.iou, "all": everything}

@@ -44,7 +44,9 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
     ----------
     predictions, annotations : Detections, sequence or mapping of Detections, or path of a file
         Planes are matched by name, or by order for sequences. A plane without predictions has no boxes. Annotations
-        with reviewed planes or areas are compared with only there, and not in those to be ignored.
+        with reviewed planes or areas are compared with only there, and not in those to be ignored. Where they are
+        points, centres are compared and not overlaps: a hit is at most half their nominal size away, ``AP50`` is the
+        average precision at that distance, and ``AP`` that over several; see `evaluation.evaluation.DISTANCES`.
     iou : float
         Lowest intersection over union of a hit, for precision, recall and F1.
 
@@ -66,7 +68,11 @@ def evaluate(predictions: Boxes, annotations: Boxes, iou: float = 0.5) -> pd.Dat
     """
     import pandas as pd
 
-    names, pairs, notes, _ = paired(predictions, annotations)
+    names, pairs, notes, points = paired(predictions, annotations)
+    if points:
+        from napari_localize.evaluation.evaluation import Evaluation
+
+        return Evaluation.of(predictions, annotations, iou=iou).report().table
     pool = _Pool.of([p for p, _ in pairs], [a for _, a in pairs], iou)
     ap50, ap = pool.average_precision()
     rows = [pool.row(index, ap50[index], ap[index]) for index in range(len(pool.class_names))]
