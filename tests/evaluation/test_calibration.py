@@ -88,7 +88,8 @@ def test_probabilities_rise_with_the_score_and_lie_in_0_to_1(rows, repeat):
     scores, right, plane = zip(*rows * repeat, strict=True)
     judged = Judged([], [])
     judged.scores, judged.right = np.array(scores, float), np.array(right)
-    judged.plane, judged.names = np.array(plane), np.array(["a"] * len(scores))
+    judged.plane = judged.group = np.array(plane)
+    judged.names = np.array(["a"] * len(scores))
     calibration = calibrate(judged)
     if calibration is None:
         used = judged.right[judged.relevant()]
@@ -129,3 +130,21 @@ def test_bins_hold_every_box_once(rows):
 def test_a_curve_that_makes_no_sense_is_refused(curve):
     with pytest.raises(ValidationError):
         Curve.model_validate(curve)
+
+
+def test_scores_stay_where_no_curve_is_better():
+    rng = np.random.default_rng(0)
+    found, true = [], []
+    # What the scores mean differs so much between planes that one says nothing of another.
+    for plane in range(2):
+        scores = rng.uniform(0.3, 0.7, 60)
+        right = rng.random(60) < (0.9 if plane else 0.1)
+        corners = np.array([(20 * n, 0, 20 * n + 10, 10) for n in range(60)], float)
+        found.append(Detections(corners, scores=scores, class_names=("cell",)))
+        true.append(Detections(corners[right], class_names=("cell",)))
+    calibration = calibrate(Judged(found, true))
+    assert calibration.error_after == calibration.error_before
+    scores = np.linspace(0.1, 0.9, 9)
+    assert probability(scores, None, calibration) == pytest.approx(scores)
+    # Of one group, boxes are told apart by turns, and a curve fits.
+    assert calibrate(Judged(found, true, groups=["w", "w"])).error_after < calibration.error_after

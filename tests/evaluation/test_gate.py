@@ -92,3 +92,29 @@ def test_planes_that_disagree_decide_nothing():
 def test_it_goes_into_json():
     same = np.tile([[1, 2, 2]], (6, 1, 1))
     assert json.loads(json.dumps(compare(same, same, ("a",)).as_dict()))["f1"]["high"] == 0
+
+
+def test_planes_of_a_group_are_drawn_together():
+    rng = np.random.default_rng(0)
+    old = np.stack([rng.integers(8, 13, (20, 1)), *[np.full((20, 1), 20)] * 2], axis=2)
+    new = old.copy()
+    # Two of five wells have become much better, and one a little worse: on all of their planes.
+    wells = [f"B{number // 4}" for number in range(20)]
+    gain = np.array([6, 5, 0, 0, -1]).repeat(4)
+    new[:, 0, 0] += gain
+    apart = compare(old, new, ("a",))
+    together = compare(old, new, ("a",), groups=wells, kind="well")
+    assert apart.word == "better"
+    assert together.word == "undecided"
+    assert together.f1.difference == apart.f1.difference
+    assert together.sentence.endswith("The planes are of 5 wells.")
+    alone = compare(old, new, ("a",), groups=[str(number) for number in range(20)], kind="image")
+    assert alone == apart
+
+
+def test_few_groups_speak_for_themselves_only():
+    old = np.tile([[1, 20, 20]], (12, 1, 1))
+    new = np.tile([[20, 20, 20]], (12, 1, 1))
+    gate = compare(old, new, ("a",), groups=["t"] * 12, kind="blocks")
+    assert gate.word == "better"
+    assert gate.sentence.endswith("The planes are of 1 stack; on other stacks it may be different.")

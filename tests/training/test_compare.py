@@ -16,7 +16,7 @@ from napari_localize.formats import read_annotations
 from napari_localize.models.card import read_card
 from napari_localize.models.localizer import load_model
 from napari_localize.training import compare
-from napari_localize.training.compare import Part, between, compare_models
+from napari_localize.training.compare import Part, between, compare_models, found_as_any
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +111,27 @@ def test_what_was_learnt_by_heart_says_only_half_of_the_threshold(parts):
     assert model.card.threshold == pytest.approx((own + 0.9) / 2)
     compare_models(model, None, parts[:2], "", lambda: False, held_back=False)
     assert model.card.threshold == pytest.approx((own + 0.5) / 2)
+
+
+def test_how_sure_other_models_are_is_no_calibration(parts):
+    model, judge = load_model("nuclei"), load_model("nuclei")
+    compare_models(model, None, parts, "", lambda: False, judges=[judge] * len(parts))
+    assert model.card.calibration is None
+    compare_models(model, None, parts, "", lambda: False, judges=[model] * len(parts))
+    assert model.card.calibration is not None
+
+
+def test_the_verdict_knows_of_what_the_planes_are(parts):
+    base, model = load_model("generalist"), load_model("nuclei")
+    more = [replace(part, name=f"{part.name} {turn}") for turn in "ab" for part in parts]
+    one = compare_models(model, base, [replace(part, group="B3") for part in more], "", lambda: False, kind="well")
+    assert one["gate"]["sentence"].endswith("The planes are of 1 well; on other wells it may be different.")
+    apart = compare_models(model, base, more, "", lambda: False)
+    assert "The planes are of" not in apart["gate"]["sentence"]
+
+
+def test_an_object_that_was_found_as_two_classes_is_one_where_classes_do_not_count():
+    boxes = Detections(
+        [[0, 0, 10, 10], [1, 0, 10, 10], [30, 0, 40, 10]], [0, 1, 1], [0.6, 0.9, 0.7], class_names=("a", "b")
+    )
+    assert found_as_any(boxes).scores.tolist() == pytest.approx([0.9, 0.7])

@@ -7,7 +7,7 @@ cross-validated log loss; for each class that has boxes enough, and for all toge
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
@@ -95,7 +95,8 @@ class Calibration(BaseModel):
         Lowest score of these boxes.
     error_before, error_after : float
         Expected calibration error of the scores, and of the probabilities; these come from curves that were fitted to
-        other planes, so that they do not flatter.
+        other planes, so that they do not flatter (of a single plane to other boxes of it). Equal where the scores stay as
+        they are, as no curve was better than them.
     before, after : tuple of Bin
         Reliability: what was said, and how much of it was right.
     """
@@ -169,6 +170,8 @@ class Judged:
         What a model found, down to its lowest score, and what is there; one entry a plane, in the same order.
     planes : sequence of str, optional
         Names of the planes; entries with the same name are parts of one plane. By default all differ.
+    groups : sequence of str, optional
+        What each entry is too much alike with to say how well a curve fits it, such as its well; by default its plane.
     iou : float
         Overlap with a true box of the same class from which a box is right.
     """
@@ -178,12 +181,12 @@ class Judged:
         found: Sequence[Detections],
         true: Sequence[Detections],
         planes: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
         iou: float = 0.5,
     ) -> None:
         classes = tuple(dict.fromkeys(name for part in (*true, *found) for name in part.class_names))
         ours = [part.with_classes(classes) for part in found]
         theirs = [part[part.states != "rejected"].with_classes(classes) for part in true]
-        names = list(range(len(ours))) if planes is None else [list(dict.fromkeys(planes)).index(n) for n in planes]
         hits = [
             match_boxes(mine.boxes, mine.labels, np.nan_to_num(mine.scores, nan=1.0), there.boxes, there.labels, iou)
             for mine, there in zip(ours, theirs, strict=True)
@@ -191,7 +194,9 @@ class Judged:
         self.scores = _joined([part.scores for part in ours], np.float64)
         self.right = _joined(hits, np.bool_)
         self.names = np.array(classes or ("",))[_joined([part.labels for part in ours], np.int64)]
-        self.plane = np.repeat(np.array(names, np.int64), [len(part) for part in ours])
+        sizes = [len(part) for part in ours]
+        self.plane = np.repeat(_numbered(range(len(ours)) if planes is None else planes), sizes)
+        self.group = self.plane if groups is None else np.repeat(_numbered(groups), sizes)
 
     def relevant(self) -> NDArray[np.bool_]:
         """Return which boxes have scores that leave it open whether they are right; see `RELEVANT`."""
@@ -203,29 +208,35 @@ class Judged:
 
 
 def calibrate(judged: Judged) -> Calibration | None:
-    """Fit a model's calibration to judged boxes; None where there are too few right or too few wrong ones."""
+    """Fit a model's calibration to judged boxes; None where there are too few right or too few wrong ones.
+
+    Where the curves do no better on planes that they were not fitted to, the scores stay as they are.
+    """
     used = judged.relevant()
-    scores, right, names, plane = judged.scores[used], judged.right[used], judged.names[used], judged.plane[used]
+    scores, right, names, group = judged.scores[used], judged.right[used], judged.names[used], judged.group[used]
     if not _enough(right):
         return None
-    pooled, classes = _fit_all(scores, right, names, plane)
+    pooled, classes = _fit_all(scores, right, names, group)
     elsewhere = np.empty(len(scores))
-    fold = _folds(plane)
+    fold = _folds(group)
     for turn in np.unique(fold):
         here, there = fold == turn, fold != turn
         if not _enough(right[there]):
             curves: tuple[Curve, dict[str, Curve]] = (_platt(scores[there], right[there]), {})
         else:
-            curves = _fit_all(scores[there], right[there], names[there], plane[there])
+            curves = _fit_all(scores[there], right[there], names[there], group[there])
         elsewhere[here] = curves[0].at(scores[here])
         for name, curve in curves[1].items():
             mine = here & (names == name)
             elsewhere[mine] = curve.at(scores[mine])
+    if calibration_error(elsewhere, right) >= calibration_error(scores, right):
+        # Elsewhere the curves would do harm: the scores stay what they are.
+        pooled, classes, elsewhere = Curve(method="platt", boxes=len(scores)), {}, scores
     return Calibration(
         pooled=pooled,
         classes=classes,
         boxes=len(scores),
-        planes=len(np.unique(plane)),
+        planes=len(np.unique(judged.plane[used])),
         lowest=float(np.clip(scores.min(), 0, 1)),
         error_before=calibration_error(scores, right),
         error_after=calibration_error(elsewhere, right),
@@ -235,21 +246,21 @@ def calibrate(judged: Judged) -> Calibration | None:
 
 
 def _fit_all(
-    scores: NDArray[Any], right: NDArray[np.bool_], names: NDArray[Any], plane: NDArray[np.int64]
+    scores: NDArray[Any], right: NDArray[np.bool_], names: NDArray[Any], group: NDArray[np.int64]
 ) -> tuple[Curve, dict[str, Curve]]:
-    pooled = _fit(scores, right, plane)
+    pooled = _fit(scores, right, group)
     present = np.unique(names).tolist()
     if len(present) == 1:
         return pooled, {}
     parts = {name: names == name for name in present}
     return pooled, {
-        name: _fit(scores[mine], right[mine], plane[mine]) for name, mine in parts.items() if _enough(right[mine])
+        name: _fit(scores[mine], right[mine], group[mine]) for name, mine in parts.items() if _enough(right[mine])
     }
 
 
-def _fit(scores: NDArray[Any], right: NDArray[np.bool_], plane: NDArray[np.int64]) -> Curve:
+def _fit(scores: NDArray[Any], right: NDArray[np.bool_], group: NDArray[np.int64]) -> Curve:
     """Return the curve with the lower cross-validated log loss."""
-    fold = _folds(plane)
+    fold = _folds(group)
     if len(scores) < MANY or len(np.unique(fold)) < 2:
         return _platt(scores, right)
     losses = {}
@@ -305,13 +316,20 @@ def _enough(right: NDArray[np.bool_]) -> bool:
     return bool(min(right.sum(), (~right).sum()) >= ENOUGH)
 
 
-def _folds(plane: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number the boxes so that those of one plane stay together; of a single plane they are parted by turns."""
-    _, number = np.unique(plane, return_inverse=True)
-    if len(number) and number.max() == 0:
-        number = np.arange(len(plane))
-    folds: NDArray[np.int64] = number % FOLDS
+def _folds(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the boxes so that those of one group, and neighbours, stay together; of a single one they are parted by turns."""
+    found, number = np.unique(group, return_inverse=True)
+    if len(found) == 1:
+        return np.arange(len(group)) % FOLDS
+    folds: NDArray[np.int64] = number * min(FOLDS, len(found)) // max(len(found), 1)
     return folds
+
+
+def _numbered(names: Iterable[Any]) -> NDArray[np.int64]:
+    """Number names in the order in which they come first."""
+    names = list(names)
+    number = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names], np.int64)
 
 
 def _log_loss(chances: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

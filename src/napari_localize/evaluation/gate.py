@@ -2,6 +2,9 @@
 
 Planes are what is drawn again, as boxes of one plane are found or missed together; the two models are always drawn on
 the same planes, so that how hard a plane is drops out (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993).
+Planes of one well, animal or movie are found or missed together, too: where there are five groups of them or more, whole
+groups are drawn (Field and Welsh, "Bootstrapping clustered data", Journal of the Royal Statistical Society B 69, 2007);
+of fewer the planes are, and the sentence says that this holds for these groups.
 The levels of the percentiles are widened for few planes (Hesterberg, "What Teachers Should Know About the Bootstrap",
 The American Statistician 69, 2015, section 5.3).
 """
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_localize.core.detections import Detections
+from napari_localize.core.groups import plural
 from napari_localize.evaluation.matching import match_boxes
 
 if TYPE_CHECKING:
@@ -130,7 +134,14 @@ def tally(
     return counts
 
 
-def compare(old: NDArray[np.int64], new: NDArray[np.int64], classes: Sequence[str], seed: int = 0) -> Gate:
+def compare(
+    old: NDArray[np.int64],
+    new: NDArray[np.int64],
+    classes: Sequence[str],
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
+    kind: str = "given",
+) -> Gate:
     """Compare two models on the same planes.
 
     Parameters
@@ -141,31 +152,56 @@ def compare(old: NDArray[np.int64], new: NDArray[np.int64], classes: Sequence[st
         Names of the classes.
     seed : int
         The same counts and seed give the same answer.
+    groups : sequence of str, optional
+        The group of each plane; by default each is one of its own.
+    kind : str
+        What the groups are, see `core.groups.Grouping`.
     """
-    planes = len(old)
+    planes, names = len(old), list(dict.fromkeys(groups or ()))
+    grouped = len(names) >= FEWEST_PLANES
+    units = np.array([names.index(name) for name in groups or ()]) if grouped else np.arange(planes)
     pooled_old, pooled_new = old.sum(axis=1), new.sum(axis=1)
-    f1 = _difference(pooled_old, pooled_new, pooled_f1, seed)
-    count_error = _difference(pooled_old, pooled_new, mean_count_error, seed)
+    f1 = _difference(pooled_old, pooled_new, pooled_f1, seed, units)
+    count_error = _difference(pooled_old, pooled_new, mean_count_error, seed, units)
     by_class = {
-        name: _difference(old[:, index], new[:, index], pooled_f1, seed)
+        name: _difference(old[:, index], new[:, index], pooled_f1, seed, units)
         for index, name in enumerate(classes)
         if old[:, index].any() or new[:, index].any()
     }
     word = _word(f1)
-    return Gate(word, _sentence(word, planes, f1, count_error, by_class), planes, f1, count_error, by_class)
+    where = "1 plane" if planes == 1 else f"{planes} planes"
+    sentence = _sentence(word, where, f1, count_error, by_class)
+    if groups is not None and len(names) < planes and planes >= FEWEST_PLANES:
+        sentence += _reach(len(names), kind, grouped)
+    return Gate(word, sentence, planes, f1, count_error, by_class)
+
+
+def _reach(groups: int, kind: str, grouped: bool) -> str:
+    """Say how many groups the planes are of, and where they are few that others may be different."""
+    # Blocks are of stacks; that they are of planes says nothing.
+    kind = "movie" if kind == "blocks" else kind
+    told = f" The planes are of {groups} {plural(kind, groups)}"
+    return f"{told}." if grouped else f"{told}; on other {plural(kind, 2)} it may be different."
 
 
 def _difference(
-    old: NDArray[np.int64], new: NDArray[np.int64], measure: Callable[[Any, Any], NDArray[np.float64]], seed: int
+    old: NDArray[np.int64],
+    new: NDArray[np.int64],
+    measure: Callable[[Any, Any], NDArray[np.float64]],
+    seed: int,
+    units: NDArray[np.int64],
 ) -> Difference:
-    """Return a measure of (planes, 3) counts of both, with the interval of the difference."""
-    planes = len(old)
-    once = np.ones((1, planes))
+    """Return a measure of (planes, 3) counts of both, with the interval of the difference.
+
+    What is drawn are the units; `units` has the number of each plane's.
+    """
+    once = np.ones((1, len(old)))
     before, after = float(measure(once, old)[0]), float(measure(once, new)[0])
-    if planes < FEWEST_PLANES:
+    if len(old) < FEWEST_PLANES:
         return Difference(before, after, math.nan, math.nan)
-    drawn = draws(planes, seed)
-    low, high = np.quantile(measure(drawn, new) - measure(drawn, old), levels(planes))
+    number = int(units.max()) + 1
+    drawn = draws(number, seed)[:, units]
+    low, high = np.quantile(measure(drawn, new) - measure(drawn, old), levels(number))
     return Difference(before, after, float(low), float(high))
 
 
@@ -206,10 +242,9 @@ def _word(f1: Difference) -> str:
     return "about the same" if small else "undecided"
 
 
-def _sentence(word: str, planes: int, f1: Difference, count_error: Difference, classes: dict[str, Difference]) -> str:
-    where = "1 plane" if planes == 1 else f"{planes} planes"
+def _sentence(word: str, where: str, f1: Difference, count_error: Difference, classes: dict[str, Difference]) -> str:
     numbers = f"{f1.in_words('F1')}; {count_error.in_words('count error', percent=True)}"
-    if planes < FEWEST_PLANES:
+    if not f1.known:
         return (
             f"On {where} nothing can be said for sure: {numbers}. Finish {FEWEST_PLANES} planes or more beside those "
             "to learn from to know which model is better."

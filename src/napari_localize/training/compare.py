@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torchvision.ops import nms
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.known import EVERYWHERE, KnownArea
@@ -19,6 +21,7 @@ from napari_localize.evaluation.changes import changes
 from napari_localize.evaluation.gate import compare, mean_count_error, tally
 from napari_localize.evaluation.metrics import best_threshold, summarize
 from napari_localize.evaluation.verdict import count_changes
+from napari_localize.models.heatmap.decode import NMS_IOU
 from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
 
@@ -37,7 +40,7 @@ class Part:
     """A window of an annotated plane to compare models on; `name`, `boxes` and `known` are the plane's.
 
     Only boxes with their centre in the known area count, true ones and found ones. Parts of one plane with different
-    keys get their thresholds from each other.
+    keys get their thresholds from each other; those of a group, such as a well or a movie, get theirs from other groups.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Part:
     window: Rectangle
     known: KnownArea = EVERYWHERE
     key: str = ""
+    group: str = ""
 
 
 def compare_models(
@@ -56,15 +60,18 @@ def compare_models(
     should_stop: Callable[[], bool],
     held_back: bool = True,
     judges: Sequence[Model] | None = None,
+    kind: str = "given",
 ) -> dict[str, Any]:
     """Measure a new model and its base; the new one gets the threshold that suits these parts best.
 
-    Where the parts took no part in the training, it gets the calibration that they give, too.
+    Where the parts took no part in its training, it gets the calibration that they give, too.
 
     Parameters
     ----------
     judges : sequence of Model, optional
         For each part the model that stands for the new one there, in a cross-validation; see `between`.
+    kind : str
+        What the parts' groups are, see `core.groups.Grouping`.
 
     Returns
     -------
@@ -93,15 +100,18 @@ def compare_models(
     true = [within(counting(part.boxes, part.known), part.window) for part in parts]
     found = run(judges or [model] * len(parts))
     names = [part.name for part in parts]
-    thresholds = chosen_elsewhere(found, true, [part.name + part.key for part in parts])
+    apart = _apart(parts)
+    thresholds = chosen_elsewhere(found, true, apart)
     model.card.threshold = float(np.clip(best_threshold(found, true), FLOOR, 0.95))
-    if judges and any(judge is not model for judge in judges):
+    judged_itself = not judges or all(judge is model for judge in judges)
+    if not judged_itself:
         model.card.threshold = between(found, run([model] * len(parts)), true)
     elif not held_back:
         # Of what it has learnt by heart it is surer than of anything else.
         model.card.threshold = (model.card.threshold + (NEUTRAL if base is None else base.card.threshold)) / 2
-    # What a model has learnt by heart says nothing of how sure it is elsewhere.
-    model.card.calibration = calibrate(Judged(found, true, names)) if held_back else None
+    # What a model has learnt by heart says nothing of how sure it is elsewhere, nor does how sure another one is.
+    judged = Judged(found, true, names, apart) if held_back and judged_itself else None
+    model.card.calibration = calibrate(judged) if judged is not None else None
     compared: dict[str, Any] = {"planes": list(dict.fromkeys(names)), "old": None, "held_back": held_back}
     compared |= {"gate": None, "changes": [], "change counts": {}}
     if base is not None:
@@ -111,10 +121,11 @@ def compare_models(
             before = [boxes.with_classes(classes) for boxes in before]
         else:
             note += " The models' classes differ, so both are compared without regard to class."
-            before, true, found = ([_one_class(boxes) for boxes in side] for side in (before, true, found))
+            before, found = ([found_as_any(boxes) for boxes in side] for side in (before, found))
+            true = [Detections(boxes.boxes) for boxes in true]
         compared["old"] = measure(before, true, [base.card.threshold] * len(parts), names)
         old, new = above(before, [base.card.threshold] * len(parts)), above(found, thresholds)
-        compared |= _judge(names, old, new, true)
+        compared |= _judge(parts, old, new, true, kind)
     return {**compared, "new": measure(found, true, thresholds, names), "note": note.strip()}
 
 
@@ -132,11 +143,21 @@ def between(judged: Sequence[Detections], learnt: Sequence[Detections], true: Se
     return float(np.average(thresholds, weights=weights)) if sum(weights) else thresholds[0]
 
 
+def _apart(parts: Sequence[Part]) -> list[str]:
+    """Name for each part those that say too little about others of the same name: its group, or its plane if all are of one."""
+    groups = [part.group or part.name for part in parts]
+    return groups if len(set(groups)) > 1 else [part.name + part.key for part in parts]
+
+
 def chosen_elsewhere(found: Sequence[Detections], true: Sequence[Detections], names: Sequence[str]) -> list[float]:
-    """Return for each part the threshold that suits the parts of other planes best (cross-validation)."""
-    planes = list(dict.fromkeys(names))
-    fold = np.array([planes.index(name) % FOLDS for name in names])
-    if len(planes) == 1:
+    """Return for each part the threshold that suits those of other names best (cross-validation).
+
+    With fewer than `FOLDS` names it is the one that suits all of them: what so few say of each other would be chance.
+    """
+    number = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    # Runs of neighbours, which are more alike than others.
+    fold = np.array([number[name] * FOLDS // len(number) for name in names])
+    if len(number) < FOLDS:
         return [float(np.clip(best_threshold(found, true), FLOOR, 0.95))] * len(names)
     thresholds = np.zeros(len(names))
     for turn in np.unique(fold):
@@ -184,14 +205,20 @@ def within(boxes: Detections, window: Rectangle) -> Detections:
 
 
 def _judge(
-    names: Sequence[str], old: Sequence[Detections], new: Sequence[Detections], true: Sequence[Detections]
+    parts: Sequence[Part],
+    old: Sequence[Detections],
+    new: Sequence[Detections],
+    true: Sequence[Detections],
+    kind: str,
 ) -> dict[str, Any]:
     """Return the verdict over planes, and what differs box by box."""
+    names = [part.name for part in parts]
+    groups = list({part.name: part.group or part.name for part in parts}.values())
     classes = tuple(dict.fromkeys(name for boxes in (*true, *new, *old) for name in boxes.class_names))
     counts = [_by_plane(names, tally(side, true, classes)) for side in (old, new)]
     every = changes(names, old, new, true)
     return {
-        "gate": compare(*counts, classes).as_dict(),
+        "gate": compare(*counts, classes, groups=groups, kind=kind).as_dict(),
         "changes": [finding.as_dict() for finding in every[:MOST_CHANGES]],
         # Of all: the wrong ones come first, so that those listed say nothing of the share that is right.
         "change counts": count_changes((finding.kind, finding.text) for finding in every),
@@ -206,5 +233,7 @@ def _by_plane(names: Sequence[str], counts: NDArray[np.int64]) -> NDArray[np.int
     return total
 
 
-def _one_class(boxes: Detections) -> Detections:
-    return Detections(boxes.boxes, scores=boxes.scores, class_names=("object",))
+def found_as_any(boxes: Detections) -> Detections:
+    """Return what was found without regard to class: an object that was found as several classes is one."""
+    kept = nms(torch.from_numpy(boxes.boxes), torch.from_numpy(boxes.scores), NMS_IOU).numpy()
+    return Detections(boxes.boxes[kept], scores=boxes.scores[kept])

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torchvision.ops import nms
 
 from napari_localize.core.annotations import split_plane_name
 from napari_localize.core.detections import Detections
@@ -39,12 +37,11 @@ from napari_localize.models.checks import (
     cut_window,
     load_checks,
 )
-from napari_localize.models.heatmap.decode import NMS_IOU
 from napari_localize.models.history import find_ancestors
 from napari_localize.models.localizer import Model
 from napari_localize.models.predict import FLOOR, predict_plane
 from napari_localize.models.registry import checks_path, list_models
-from napari_localize.training.compare import above, counting, measure
+from napari_localize.training.compare import above, counting, found_as_any, measure
 from napari_localize.training.duplicates import fingerprint
 from napari_localize.training.planes import busiest_windows
 
@@ -245,9 +242,7 @@ def _run(
         settings = PredictSettings(threshold=FLOOR, object_diameter=diameter)
         boxes = predict_plane(model, ArrayPlane(window.pixels), settings, should_stop=should_stop)
         if any_class:
-            # One object may have been found as several classes.
-            kept = nms(torch.from_numpy(boxes.boxes), torch.from_numpy(boxes.scores), NMS_IOU).numpy()
-            boxes = Detections(boxes.boxes[kept], scores=boxes.scores[kept])
+            boxes = found_as_any(boxes)
         found.append(counting(boxes, window.known))
     return found
 

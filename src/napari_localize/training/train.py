@@ -188,7 +188,7 @@ class _Training:
                 halves = training_windows(planes[0], boxes[0], typical, share, area)
                 return [Part(self.names[0], planes[0], counted[0], half, area, key) for half in halves]
             return [
-                Part(self.names[index], planes[index], counted[index], part, known[index])
+                Part(self.names[index], planes[index], counted[index], part, known[index], group=split.groups[index])
                 for index in fold.validation
                 for part in windows[index]
             ]
@@ -258,7 +258,7 @@ class _Training:
 
         def compare(judged: Sequence[tuple[Model, Part]], should_stop: Callable[[], bool]) -> dict[str, Any]:
             judges, parts = [judge for judge, _ in judged], [part for _, part in judged]
-            compared = compare_models(model, self.base, parts, note, should_stop, split.honest, judges)
+            compared = compare_models(model, self.base, parts, note, should_stop, split.honest, judges, split.kind)
             return {**compared, "cross_validated": split.cross_validated}
 
         if not self.should_stop():
