@@ -275,3 +275,12 @@ def test_history_keeps_the_newest_steps():
         steps += 1
     assert steps == 1000
     assert history.redo_text == "500"
+
+
+def test_the_first_classes_stay_when_their_step_is_undone():
+    table = BoxTable({})
+    table.edit("import", classes={"cell": "#FFFFFF"})
+    table.undo()
+    assert list(table.classes) == ["cell"]
+    table.redo()
+    assert list(table.classes) == ["cell"]

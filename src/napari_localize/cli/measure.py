@@ -124,10 +124,10 @@ def _of_project(path: str) -> tuple[Annotations, dict[str, Path], dict[str, str]
                 continue
             loaded = image.load()
             table = loaded.table()
-            marked = {area.plane for area in loaded.areas}
-            for index in sorted({*table.planes(), *loaded.finished, *marked}):
+            others = {*table.planes(), *loaded.finished, *(area.plane for area in loaded.areas)}
+            for index, boxes in table.by_plane(STATES, also=others).items():
                 name = image.plane_name(index)
-                planes[name] = table.detections(index, STATES)
+                planes[name] = boxes
                 areas[name] = [area for area in loaded.areas if area.plane == index]
                 reviewed += [name] if index in loaded.finished else []
                 known = dict(zip(image.axes, image.shape, strict=True))

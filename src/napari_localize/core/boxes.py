@@ -177,6 +177,18 @@ class BoxRows:
         """Return the classes that the rows have."""
         return [self.class_names[code] for code in np.unique(self.labels).tolist()]
 
+    def parts(self) -> dict[PlaneIndex, Self]:
+        """Return the rows of each plane that has any, in the order of their ids; they know of no other plane."""
+        rows = self[np.lexsort((self.ids, self.planes))]
+        codes, starts = np.unique(rows.planes, return_index=True)
+        ends = [*starts[1:].tolist(), len(rows)]
+        return {
+            self.plane_indices[code]: replace(
+                rows[start:end], planes=np.zeros(end - start, np.int32), plane_indices=(self.plane_indices[code],)
+            )
+            for code, start, end in zip(codes.tolist(), starts.tolist(), ends, strict=False)
+        }
+
     def detections(self, plane: PlaneIndex, class_names: Iterable[str]) -> Detections:
         """Return the rows of a plane, in the order of their ids, with labels that index another list of names."""
         names = tuple(class_names)

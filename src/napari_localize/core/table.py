@@ -217,15 +217,23 @@ class BoxTable:
         rows = self.boxes.take(self.on(plane) & self.passing() & self.in_states(wanted))
         return rows.detections(plane, self.classes)
 
-    def by_plane(self, states: Iterable[str], *, hidden: bool = False) -> dict[PlaneIndex, Detections]:
-        """Return the boxes in some states, of every plane that has any; also those that score and size hide, if asked."""
+    def by_plane(
+        self, states: Iterable[str], *, hidden: bool = False, also: Iterable[PlaneIndex] = ()
+    ) -> dict[PlaneIndex, Detections]:
+        """Return the boxes in some states, of every plane that has any.
+
+        Parameters
+        ----------
+        states : iterable of str
+        hidden : bool
+            Whether to return those that score and size hide, too.
+        also : iterable of plane index
+            Planes that are there even without a box.
+        """
         mask = self.in_states(states)
-        rows = self.boxes.take(mask if hidden else mask & self.passing())
-        rows = rows[np.argsort(rows.planes, kind="stable")]
-        codes, starts = np.unique(rows.planes, return_index=True)
-        pieces = np.split(np.arange(len(rows)), starts[1:])
-        parts = {rows.plane_indices[code]: rows[piece] for code, piece in zip(codes.tolist(), pieces, strict=False)}
-        return {plane: parts[plane].detections(plane, self.classes) for plane in sorted(parts)}
+        parts = self.boxes.take(mask if hidden else mask & self.passing()).parts()
+        none = BoxRows.empty()
+        return {plane: parts.get(plane, none).detections(plane, self.classes) for plane in sorted({*parts, *also})}
 
     # What a person does
 
@@ -301,7 +309,8 @@ class BoxTable:
         self.boxes.remove(removed)
         self.boxes.put(new)
         if step.classes is not None:
-            self.classes = dict(step.classes[side])
+            # There is always one to draw with, also before the first step of a project that had none.
+            self.classes = dict(step.classes[side]) or self.classes
         if step.finished is not None:
             self.finished = step.finished[side]
         if step.areas is not None:

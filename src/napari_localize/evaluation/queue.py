@@ -413,19 +413,30 @@ def rank_planes(
     free = np.ones(number, bool)
     entries: list[Entry] = []
     drawn = 0
+
+    def gain() -> NDArray[np.float64]:
+        far = np.ones(number) if np.isinf(nearest).all() else np.sqrt(nearest)
+        # Planes that look alike are still worth half as much as one like no other.
+        there = free & (boxes > 0)
+        typical = max(float(far[there].mean()), 1e-9) if there.any() else 1.0
+        worth: NDArray[np.float64] = bits * (0.5 + 0.5 * np.minimum(far / typical, 1.0))
+        return worth
+
+    later: Iterator[int] = iter(())
     for handed in range(1, number + 1):
         reason: Reason = "lot" if drawn < int(handed * lot_share + 1e-9) else "uncertain"
+        if handed == MOST_SPREAD + 1:
+            # Long before one comes here the order is made anew.
+            later = iter(np.argsort(-gain(), kind="stable").tolist())
         if reason == "lot":
             best = next(one for one in lots if free[one])
             drawn += 1
+        elif handed > MOST_SPREAD:
+            best = next(one for one in later if free[one])
         else:
-            far = np.ones(number) if np.isinf(nearest).all() else np.sqrt(nearest)
-            # Planes that look alike are still worth half as much as one like no other.
-            there = free & (boxes > 0)
-            typical = max(float(far[there].mean()), 1e-9) if there.any() else 1.0
-            gain = bits * (0.5 + 0.5 * np.minimum(far / typical, 1.0))
-            best = int(np.argmax(np.where(free, gain, -1.0)))
+            best = int(np.argmax(np.where(free, gain(), -1.0)))
         free[best] = False
-        np.minimum(nearest, ((mean - mean[best]) ** 2).sum(axis=1), out=nearest)
+        if handed <= MOST_SPREAD:
+            np.minimum(nearest, ((mean - mean[best]) ** 2).sum(axis=1), out=nearest)
         entries.append(Entry(int(order[best]), reason))
     return entries

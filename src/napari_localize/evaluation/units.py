@@ -87,10 +87,7 @@ def planes_of_rows(
     drawn : collection of plane index
         Those that were chosen by lot.
     """
-    rows = rows[np.argsort(rows.planes, kind="stable")]
-    codes, starts = np.unique(rows.planes, return_index=True)
-    pieces = np.split(np.arange(len(rows)), starts[1:])
-    parts = {rows.plane_indices[code]: rows[piece] for code, piece in zip(codes.tolist(), pieces, strict=False)}
+    parts = rows.parts()
     classes = tuple(rows.used_classes())
     by_plane: dict[PlaneIndex, list[Any]] = {}
     for area in areas:

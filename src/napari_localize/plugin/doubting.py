@@ -28,6 +28,7 @@ def check(boxes: BoxLayer, request: Request, found: Sequence[Detections], model:
     """
     calibration = calibration_of(model)
     doubts: dict[int, float] = {}
+    mine_on = boxes.by_plane((*APPROVED, "rejected", "proposed"), also=request.indices)
     new: dict[PlaneIndex, Detections] = {}
     for plane, reviewed, there in zip(request.indices, request.boxes, found, strict=True):
         names: Any = np.array(there.class_names)[there.labels]
@@ -38,7 +39,7 @@ def check(boxes: BoxLayer, request: Request, found: Sequence[Detections], model:
         )
         known = boxes.known(plane)
         if known is not None:
-            mine = boxes.table.detections(plane, (*APPROVED, "rejected", "proposed"))
+            mine = mine_on[plane]
             missed = there[misses(_compared(mine, boxes), seen, chances)]
             missed = missed[known.holds(missed.boxes)]
             if len(missed):

@@ -62,13 +62,13 @@ def to_annotations(data: Sequence[Any], meta: Mapping[str, Any]) -> Annotations:
     planes: dict[str, Detections] = {}
     reviewed = []
     areas: dict[str, list[Area]] = {}
-    known_planes = {*table.planes(), *(area.plane for area in table.areas), *([()] if ndim == 2 else [])}
-    for index in sorted(known_planes):
+    others = {*table.planes(), *(area.plane for area in table.areas), *([()] if ndim == 2 else [])}
+    for index, boxes in table.by_plane(STATES, also=others).items():
         if files:
             key = files[index[0]] if index[0] < len(files) else f"{name}#{index[0]}"
         else:
             key = plane_name(name, dict(zip(axes, index, strict=True)))
-        planes[key] = table.detections(index, STATES)
+        planes[key] = boxes
         if index in table.finished:
             reviewed.append(key)
         here = sorted(area for area in table.areas if area.plane == index)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_localize.core.detections import Detections
+from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import Cancelled, UserError
 from napari_localize.core.known import KnownArea
 from napari_localize.measurements import Measurements, measure_plane, tables
@@ -124,7 +124,8 @@ def measuring_task(layer: Shapes | Points, layers: Iterable[Layer], pixel_size: 
         )
     planes = {plane.index: plane for plane in image_planes(image, channel_axis_of(boxes, image))}
     marked = bool(boxes.finished) or any(area.kind == "reviewed" for area in boxes.areas)
-    tasks = [_plane_task(boxes, planes[index], marked) for index in _indices(boxes) if index in planes]
+    found = boxes.by_plane(set(STATES) - {"rejected"}, also=_indices(boxes))
+    tasks = [_plane_task(boxes, planes[index], found[index], marked) for index in found if index in planes]
     if not any(len(task.detections) for task in tasks) and not marked:
         raise UserError(f"{layer.name!r} has no boxes on {image.name!r}; localize first, or draw some.")
     info = boxes.image_info
@@ -143,15 +144,15 @@ def measuring_task(layer: Shapes | Points, layers: Iterable[Layer], pixel_size: 
     )
 
 
-def _indices(boxes: BoxLayer) -> list[PlaneIndex]:
+def _indices(boxes: BoxLayer) -> set[PlaneIndex]:
     flat = [()] if boxes.layer.ndim == 2 else []
-    return sorted({*boxes.planes(), *boxes.finished, *(area.plane for area in boxes.areas), *flat})
+    return {*boxes.planes(), *boxes.finished, *(area.plane for area in boxes.areas), *flat}
 
 
-def _plane_task(boxes: BoxLayer, plane: Plane, marked: bool) -> PlaneTask:
+def _plane_task(boxes: BoxLayer, plane: Plane, found: Detections, marked: bool) -> PlaneTask:
     areas = [area for area in boxes.areas if area.plane == plane.index]
     known = KnownArea.of(areas, plane.index in boxes.finished or not marked)
-    return PlaneTask(plane, boxes.detections(plane.index), known)
+    return PlaneTask(plane, found, known)
 
 
 def layer_pixel_size(image: Image) -> float | None:

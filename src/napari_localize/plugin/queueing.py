@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ from napari_localize.evaluation.queue import (
     Order,
     ReviewQueue,
     compress,
+    even,
     first_of_lot,
     lot,
     rank_planes,
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
+    from napari_localize.core.columns import BoxColumns
     from napari_localize.core.planes import PlaneSource
+    from napari_localize.core.steps import Area
 
 MOST_DESCRIBED = 20_000
 """The looks of so many boxes are described; the least certain guesses first."""
@@ -194,7 +198,8 @@ def chances_of(boxes: BoxLayer) -> tuple[NDArray[np.float64], float]:
     Returns
     -------
     (N,) float64, float
-        In the order of the table's rows. The threshold is 0.5 of probabilities, and the lowest score shown of scores.
+        In the order of the table's rows. The threshold is 0.5 of probabilities, and the lowest score shown of scores;
+        where some guesses have the one and some the other, these scores are stretched so that it is 0.5 for all.
     """
     table = boxes.table.boxes
     chances = np.clip(np.nan_to_num(table.scores, nan=1.0), 0, 1)
@@ -206,19 +211,27 @@ def chances_of(boxes: BoxLayer) -> tuple[NDArray[np.float64], float]:
             mine = table.origins == code
             chances[mine] = probability(table.scores[mine], names[mine], calibration)
             calibrated |= mine
-    guesses = table.states == _PROPOSED
-    return chances, 0.5 if calibrated[guesses].all() else boxes.filter[0] or 0.5
+    guesses, lowest = table.states == _PROPOSED, boxes.filter[0] or 0.5
+    if not calibrated[guesses].any() and guesses.any():
+        return chances, lowest
+    chances[~calibrated] = even(chances[~calibrated], lowest)
+    return chances, 0.5
 
 
-@lru_cache(maxsize=32)
 def calibration_of(origin: str) -> Calibration | None:
     """Return what the scores of a model mean, as its card says; None for what is no model, or not installed."""
     if origin in ("", HUMAN, EXAMPLES):
         return None
     try:
-        return read_card(find_model(origin)).calibration
-    except UserError:
+        path = find_model(origin)
+        return _calibration(path, path.stat().st_mtime_ns)
+    except (OSError, UserError):
         return None
+
+
+@lru_cache(maxsize=32)
+def _calibration(path: Path, changed: int) -> Calibration | None:
+    return read_card(path).calibration
 
 
 def newest_guess(boxes: BoxLayer) -> int:
@@ -258,15 +271,27 @@ def _where(boxes: BoxLayer) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     table = boxes.table
     rows = table.boxes
     known, ignored = np.zeros((2, len(rows)), bool)
-    areas = {plane: [area for area in boxes.areas if area.plane == plane] for plane in {a.plane for a in boxes.areas}}
-    for plane in {*areas, *boxes.finished}:
-        here = np.flatnonzero(table.on(plane))
+    areas: dict[PlaneIndex, list[Area]] = {}
+    for area in boxes.areas:
+        areas.setdefault(area.plane, []).append(area)
+    rows_on = _rows_on(rows)
+    for plane in {*areas, *boxes.finished} & set(rows_on):
+        here = rows_on[plane]
         there = KnownArea.of(areas.get(plane, ()), plane in boxes.finished)
         if there is not None:
             known[here] = there.holds(rows.boxes[here])
         out = tuple(area.xyxy for area in areas.get(plane, ()) if area.kind == "ignored")
         ignored[here] = ~KnownArea(None, out).holds(rows.boxes[here])
     return known, ignored
+
+
+def _rows_on(rows: BoxColumns) -> dict[PlaneIndex, NDArray[np.intp]]:
+    """Return the rows of each plane that has any; to look for those of each plane in turn would take long for many."""
+    order = np.argsort(rows.planes, kind="stable")
+    codes, starts = np.unique(rows.planes[order], return_index=True)
+    return {
+        rows.plane_indices[code]: part for code, part in zip(codes.tolist(), np.split(order, starts[1:]), strict=False)
+    }
 
 
 def _population(boxes: BoxLayer) -> NDArray[np.bool_]:
@@ -363,12 +388,20 @@ def recall_of(boxes: BoxLayer, planes: int) -> Estimate | None:
     sample = random_planes(finished, planes)
     if len(sample) < FEWEST_PLANES:
         return None
-    found, true = [], []
-    for number in sample:
-        approved = boxes.table.detections(finished[number], APPROVED)
-        true.append(len(approved))
-        found.append(int((~np.isnan(approved.scores)).sum()))
-    return estimate_share(np.array(found), np.array(true), planes)
+    table = boxes.table
+    approved = table.in_states(APPROVED)
+    true, found = (
+        _counted_on(table.boxes, mask, [finished[number] for number in sample])
+        for mask in (approved, approved & ~np.isnan(table.boxes.scores))
+    )
+    return estimate_share(found, true, planes)
+
+
+def _counted_on(rows: BoxColumns, mask: NDArray[np.bool_], planes: Sequence[PlaneIndex]) -> NDArray[np.int64]:
+    """Return how many of some boxes lie on each of the planes."""
+    numbers = np.bincount(rows.planes[mask], minlength=len(rows.plane_indices)).tolist()
+    on = dict(zip(rows.plane_indices, numbers, strict=False))
+    return np.array([on.get(plane, 0) for plane in planes], np.int64)
 
 
 def plane_order(boxes: BoxLayer, stock: Stock, sizes: Sequence[int], looks: Looks | None = None) -> list[Entry]:
@@ -389,7 +422,7 @@ def plane_order(boxes: BoxLayer, stock: Stock, sizes: Sequence[int], looks: Look
     keys = np.array([key for key in range(total) if key not in finished], np.int64)
     taken = stock.candidates
     on = number[taken.planes] if len(taken) else taken.planes
-    open_ = np.isin(on, keys) & (np.zeros(len(taken)) if taken.doubts is None else taken.doubts <= 0).astype(bool)
+    open_ = np.isin(on, keys) & (True if taken.doubts is None else taken.doubts <= 0)
     left = Candidates(
         taken.keys[open_],
         on[open_],
@@ -399,10 +432,9 @@ def plane_order(boxes: BoxLayer, stock: Stock, sizes: Sequence[int], looks: Look
         None if taken.features is None else taken.features[open_],
     )
     means = []
-    for plane in boxes.finished if looks is not None else ():
-        ids = rows.ids[boxes.table.on(plane)]
-        if looks is not None and len(ids):
-            means.append(looks.of(ids).mean(axis=0))
+    if looks is not None:
+        rows_on = _rows_on(rows)
+        means = [looks.of(rows.ids[rows_on[plane]]).mean(axis=0) for plane in boxes.finished if plane in rows_on]
     entries = rank_planes(keys, left, threshold=stock.threshold, reviewed=np.array(means) if means else None)
     return [Entry(int(keys[entry.row]), entry.reason) for entry in entries]
 
@@ -427,11 +459,8 @@ def to_describe(boxes: BoxLayer, layers: Iterable[Layer]) -> Request:
     if len(wanted) > MOST_DESCRIBED:
         bits = uncertainty(chances[wanted], threshold)
         wanted = wanted[np.argsort(-bits, kind="stable")[:MOST_DESCRIBED]]
-    parts = {}
-    taken = rows.take(wanted)
-    for plane in sorted(taken.used_planes()):
-        parts[plane] = taken.detections(plane, boxes.classes)
-    return _request(boxes, layers, parts)
+    parts = rows.take(wanted).parts()
+    return _request(boxes, layers, {plane: parts[plane].detections(plane, boxes.classes) for plane in sorted(parts)})
 
 
 def to_check(boxes: BoxLayer, layers: Iterable[Layer]) -> Request:

@@ -202,10 +202,15 @@ class BoxReading(ABC):
         """Return the boxes of a plane that a person has accepted, changed or made: what a model learns from."""
         return self.detections(plane, ("accepted", "edited", "added"))
 
-    def by_plane(self, states: Iterable[str], *, hidden: bool = False) -> dict[tuple[int, ...], Detections]:
-        """Return the boxes in some states of every plane that has any; also those that the filter hides, if asked."""
+    def by_plane(
+        self, states: Iterable[str], *, hidden: bool = False, also: Iterable[tuple[int, ...]] = ()
+    ) -> dict[tuple[int, ...], Detections]:
+        """Return the boxes in some states of every plane that has any, and of those that are named.
+
+        Boxes that the filter hides are among them if asked for.
+        """
         self.reconcile()
-        return self._table.by_plane(states, hidden=hidden)
+        return self._table.by_plane(states, hidden=hidden, also=also)
 
     def shown(self, plane: tuple[int, ...] | None = None) -> dict[int, Box]:
         """Return the boxes to be seen by id, of one plane or of all."""

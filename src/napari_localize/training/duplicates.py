@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -167,9 +168,10 @@ def _rows(boxes: Detections) -> set[tuple[str, bool, bytes]]:
 
 def _keys(planes: Sequence[PlaneSource], fingerprints: Sequence[str], should_stop: Callable[[], bool]) -> Iterator[str]:
     """Give for each plane a text that is the same as that of another one only if all of their pixels are."""
+    marks = Counter(fingerprints)
     for plane, mark in zip(planes, fingerprints, strict=True):
         height, width, _ = plane.shape
-        if fingerprints.count(mark) == 1 or height * width <= SAMPLED:
+        if marks[mark] == 1 or height * width <= SAMPLED:
             yield mark
             continue
         if should_stop():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,14 +96,15 @@ def _gather_all(images: Any, annotations: Sequence[Any], progress: Callable[[int
         raise UserError("projects know their images; leave the images out, or give annotations that go with them.")
     names = _whole_names(sets)
     everything = {name: image for by_name in names for name, image in by_name.items()}
-    used: set[Any] = set()
+    used, taken = set[Any](), set[str]()
     for number, source in enumerate(sources):
         images, called = _reachable(source, number, len(sources), sets, names, everything)
         found = _found(source, images, progress)
         for index, name in enumerate(found.names):
             used.add(found.places[index])
             file, position = split_plane_name(name)
-            unique = _unique(plane_name(called.get(file, file), position), source.name, pairs.names)
+            unique = _unique(plane_name(called.get(file, file), position), source.name, taken)
+            taken.add(unique)
             pairs.add(unique, found.planes[index], found.annotations[index], found.known[index], found.places[index])
         pairs.notes += found.notes
     unused = [name for name, image in everything.items() if isinstance(image, str | os.PathLike)]
@@ -215,8 +216,12 @@ def _of_project(project: Project, notes: list[str]) -> _Source:
     judged = {name for name, boxes in data.items() if (boxes.states != "rejected").any()}
     kept = {name: boxes for name, boxes in data.items() if data.says_what_is_known or name in judged}
     images: dict[str, Any] = {}
+    planes_of_image: dict[str, list[str]] = {}
+    for name in kept:
+        for called in dict.fromkeys((name, split_plane_name(name)[0])):
+            planes_of_image.setdefault(called, []).append(name)
     for image in project.images():
-        mine = [name for name in kept if image.name in (name, split_plane_name(name)[0])]
+        mine = planes_of_image.get(image.name, [])
         try:
             images[image.name] = image.file() if mine else None
         except UserError as error:
@@ -231,7 +236,7 @@ def _of_project(project: Project, notes: list[str]) -> _Source:
     return _Source(project.path.name, kept_data, images=images)
 
 
-def _unique(name: str, source: str, taken: Sequence[str]) -> str:
+def _unique(name: str, source: str, taken: Collection[str]) -> str:
     """Return the name, with that of its source before it where another plane is called alike."""
     if name not in taken:
         return name
@@ -243,10 +248,12 @@ def _unique(name: str, source: str, taken: Sequence[str]) -> str:
 
 def join(parts: Sequence[tuple[str, Pairs]]) -> Pairs:
     """Put what several sources have given into one; planes that are called alike get the name of their source."""
-    joined = Pairs()
+    joined, taken = Pairs(), set[str]()
     for source, pairs in parts:
         for name, *rest in zip(pairs.names, pairs.planes, pairs.annotations, pairs.known, pairs.places, strict=True):
-            joined.add(_unique(name, source, joined.names), *rest)
+            unique = _unique(name, source, taken)
+            taken.add(unique)
+            joined.add(unique, *rest)
         joined.notes += pairs.notes
     return joined
 
