@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_localize.core.errors import UserError
-from napari_localize.core.groups import HOLD_BACK, group_planes, groups_by_name, natural
+from napari_localize.core.groups import HOLD_BACK, group_planes, groups_by_name, kinds_told, natural
 
 WELLS = [f"{row}{column:02}" for row in "ABCD" for column in (1, 2, 3)]
 
@@ -152,3 +152,24 @@ def test_any_names_can_be_grouped(parts, hold_back):
 
 def test_numbers_are_sorted_as_numbers():
     assert sorted(["p10", "p2", "p1", "q"], key=natural) == ["p1", "p2", "p10", "q"]
+
+
+def test_hashes_tell_no_fields_or_channels():
+    hashes = [
+        "0b2e702f90aee4ff.png",
+        "3852c7e45bd885b9.png",
+        "00071198d059ba7f.png",
+        "1d02c4f4921e916b.png",
+        "f90aee4ff0b2e702.png",
+    ]
+    found = group_planes(hashes)
+    assert found.kind == "image"
+    assert set(kinds_told(hashes)) == {"auto", "image", "blocks"}
+    assert len(set(found.groups)) == len(hashes)
+    # What numbers the frames beside a hash does, and dates with fields are none.
+    frames = group_planes([f"{name[:-4]}_t{time}.png" for name in hashes for time in range(3)])
+    assert len(set(frames.movies)) == len(hashes)
+    assert (
+        group_planes([f"20240101f{field:02}c{channel:02}.tif" for field in range(1, 6) for channel in (1, 2)]).count
+        == 5
+    )

@@ -248,3 +248,30 @@ def test_parts_of_planes_are_units_of_their_own():
     everywhere = KnownArea(None)
     whole = Counting([CountedPlane(name, boxes, truth[name], everywhere) for name, boxes in predictions.items()]).at()
     assert (whole.classes.loc["all", ["count", "low", "high"]] == 60).all()
+
+
+def test_shares_are_exact_where_all_planes_are_reviewed_and_some_are_empty():
+    every = estimate_share(
+        np.array([9, 0, 8, 0, 10, 9, 0, 9, 8, 0]), np.array([10, 0] * 2 + [10, 10, 0, 10, 10, 0]), 10
+    )
+    assert every.low == every.value == every.high
+
+
+def test_planes_on_which_a_person_was_first_are_told():
+    rng = np.random.default_rng(0)
+
+    def plane(name, drawn, known=EVERYWHERE):
+        boxes = rng.uniform(0, 500, (10, 2)).astype(np.float32)
+        origins = ["human"] * drawn + ["nuclei@1"] * (10 - drawn)
+        scores = [math.nan] * drawn + [0.9] * (10 - drawn)
+        states = ["added"] * drawn + ["accepted"] * (10 - drawn)
+        found = Detections(np.hstack([boxes, boxes + 8]), scores=scores, origins=origins, states=states)
+        return counted_plane(name, found, known)
+
+    def notes(drawn, open_=3):
+        planes = [*(plane(f"{n}", drawn) for n in range(6)), *(plane(f"open {n}", 0, None) for n in range(open_))]
+        return Counting(planes, says_how_chosen=True).at().notes
+
+    assert any("48 of the 60 objects on reviewed planes were drawn by hand" in note for note in notes(8))
+    assert not any("drawn by hand" in note for note in notes(2))
+    assert not any("drawn by hand" in note for note in notes(8, open_=0))

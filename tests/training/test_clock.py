@@ -88,3 +88,11 @@ def test_patience_counts_checks_in_a_row():
     assert "2 checks" in patience.text
     assert "0.300" in patience.text
     assert not any(Patience(0).is_over(0.1) for _ in range(50))
+
+
+def test_most_steps_holds_for_a_number_of_steps_too():
+    clock = Clock(200.0, 60.0, most=50)
+    clock.start()
+    for _ in range(50):
+        clock.step()
+    assert clock.fraction == 1

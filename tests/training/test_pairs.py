@@ -168,3 +168,12 @@ def test_other_mistakes_get_a_sentence(folder, tmp_path):
         pair_up(tmp_path / "nowhere", {"a": boxes(1)})
     with pytest.raises(UserError, match="neither"):
         pair_up({"a": np.zeros((3, 64, 64))}, {"a": boxes(1)})
+
+
+def test_files_of_the_same_name_are_told_apart(folder):
+    (folder / "more").mkdir()
+    Image.fromarray(pixels(9)).save(folder / "more" / "b.png")
+    files = [folder / "b.png", folder / "more" / "b.png", folder / "b.png"]
+    names = pair_up(files, [boxes(1), boxes(2), boxes(3)]).names
+    assert len(set(names)) == 3
+    assert names[1] == (folder / "more" / "b.png").as_posix()

@@ -58,6 +58,7 @@ _CHANNEL = re.compile(r"(?<![a-z\d])(channel|chan|ch|c|w)[ _\-]*(\d+)(?![a-z\d])
 _TIMES = re.compile(
     r"(?:time|frame|day|hour|week|slice|t|d|h|z)[ _\-]*\d+|\d+[ _\-]*(?:h|hours?|d|days?|min)", re.IGNORECASE
 )
+_HASH = re.compile(r"(?<![A-Za-z\d])[\da-f]{12,}(?![A-Za-z\d])|(?<![A-Za-z\d])[\dA-F]{12,}(?![A-Za-z\d])")
 _STACK_AXES = ("p", "m", "g", "s")
 """Axes of a file along which the planes are of other places."""
 
@@ -318,7 +319,7 @@ def _parse_all(names: Sequence[str], places: Sequence[str] | None) -> list[_Pars
 def _parse(file: str, position: dict[str, int]) -> _Parsed:
     folder, _, name = file.rpartition("/")
     file = file or "image"
-    stem = name.rpartition(".")[0] or name
+    stem = _HASH.sub(lambda found: _spelt(found[0]), name.rpartition(".")[0] or name)
     outer = "".join(f" {axis}={index}" for axis, index in position.items() if axis in _STACK_AXES)
     well = _well(stem) or _well(folder)
     frames = {axis: index for axis, index in position.items() if axis not in _STACK_AXES}
@@ -345,6 +346,13 @@ def _parse(file: str, position: dict[str, int]) -> _Parsed:
         movie=movie,
         frame=tuple(frames.items()),
     )
+
+
+def _spelt(digits: str) -> str:
+    """Spell hexadecimal digits with letters if they are of a hash, where ``f90`` is no field of view and ``c3`` no channel."""
+    if len(set(digits.lower()) & set("abde")) < 2 or len(re.findall(r"[a-f]+", digits.lower())) < 3:
+        return digits
+    return "".join(chr(ord("g") + int(digit, 16)) for digit in digits)
 
 
 def _without(text: str, found: Sequence[re.Match[str]]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_localize.core.annotations import Annotations
-from napari_localize.core.detections import Detections
+from napari_localize.core.detections import HUMAN, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.known import EVERYWHERE
 from napari_localize.evaluation.estimates import (
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 THRESHOLDS = 41
 """Points of a curve against the threshold."""
+
+MOST_DRAWN = 1 / 3
+"""Share of the objects that a person has drawn, from which it is asked whether that was before the model ran."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,8 @@ class Counting:
             notes.append(
                 f"{what} finished without being drawn by lot count as they are and tell nothing of the others."
             )
+        if self._says_how_chosen and not units.reviewed.all():
+            notes += self._drawn_by_hand()
         if units.in_parts:
             notes.append("Some planes are reviewed in part: the interval takes these parts for chosen at random, too.")
         rest = units.origins(~units.reviewed)
@@ -216,6 +221,18 @@ class Counting:
                 "what one model misses tells nothing of another; draw new planes by lot after the last run."
             )
         return notes
+
+    def _drawn_by_hand(self) -> list[str]:
+        """Warn of planes on which a person was first: where a box is already, that of a model is left out."""
+        reviewed = [plane.true for plane in self.planes if plane.known is not None]
+        objects = sum(map(len, reviewed))
+        drawn = sum(int((true.origins == HUMAN).sum()) for true in reviewed)
+        if drawn <= objects * MOST_DRAWN:
+            return []
+        return [
+            f"{drawn:,} of the {objects:,} objects on reviewed planes were drawn by hand. If they were there before the model "
+            "ran, it counts as having missed them, and the count is too high: review planes that had no boxes before."
+        ]
 
 
 def count(

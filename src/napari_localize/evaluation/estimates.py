@@ -100,13 +100,13 @@ def estimate_share(part: NDArray[Any], whole: NDArray[Any], planes: int) -> Esti
         How many planes there are in all.
     """
     part, whole = np.asarray(part, float), np.asarray(whole, float)
+    left = math.sqrt(max(1 - len(part) / planes, 0))
     used = whole > 0
     part, whole = part[used], whole[used]
     if not len(whole):
         return Estimate(math.nan, math.nan, math.nan)
     ratio = _Ratio.by_size(part, whole)
     value, number = ratio.value, float(whole.sum())
-    left = math.sqrt(max(1 - len(part) / planes, 0))
     if not ratio.enough or not left:
         return Estimate(value, math.nan, math.nan) if left else Estimate(value, value, value)
     # A share of exactly 1 on some planes is none on all; objects do not differ less than by chance either.

@@ -32,7 +32,7 @@ class Clock:
     limit : float
         Seconds, where `steps` is None.
     most : float
-        So many steps are all that there is to do, even where seconds are left.
+        So many steps are all that there is to do, even where seconds or other steps are left.
     """
 
     steps: float | None
@@ -47,7 +47,7 @@ class Clock:
     def start(self) -> None:
         """Begin to count."""
         self._began = time.monotonic()
-        wanted = self.limit / CHECK_SECONDS if self.steps is None else self.steps / CHECK_STEPS
+        wanted = self.limit / CHECK_SECONDS if self.steps is None else min(self.steps, self.most) / CHECK_STEPS
         self._every = 1 / max(CHECKS, wanted)
         self._next = self._every
 
@@ -67,9 +67,8 @@ class Clock:
 
     @property
     def _done(self) -> float:
-        if self.steps:
-            return self.taken / self.steps
-        return max(self.seconds / self.limit, self.taken / self.most)
+        whole = self.taken / self.steps if self.steps else self.seconds / self.limit
+        return max(whole, self.taken / self.most)
 
     @property
     def check_is_due(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,12 +77,21 @@ def pair_up(images: Any, annotations: Any) -> Pairs:
 def _by_order(images: Sequence[Any], annotations: Sequence[Detections]) -> Pairs:
     if len(images) != len(annotations):
         raise UserError(f"there are {len(images)} images but {len(annotations)} annotations; give one for each.")
-    pairs = Pairs()
+    pairs, names = Pairs(), _told_apart(images)
     for index, (image, boxes) in enumerate(zip(images, annotations, strict=True)):
         path = image if isinstance(image, str | os.PathLike) else None
-        name = f"image {index + 1}" if path is None else Path(path).name
+        name = f"image {index + 1}" if path is None else names[index]
         pairs.add(name, _only_plane(name, image, pairs.notes), _checked(name, boxes), image=path)
     return pairs
+
+
+def _told_apart(images: Sequence[Any]) -> list[str]:
+    """Name files by what tells them apart: the name, the path of files with equal names, with a number for equal files."""
+    paths = [Path(image).as_posix() if isinstance(image, str | os.PathLike) else "" for image in images]
+    short = Counter(map(_last, paths))
+    names = [path if short[_last(path)] > 1 else _last(path) for path in paths]
+    same = Counter(names)
+    return [f"{name} ({index + 1})" if same[name] > 1 else name for index, name in enumerate(names)]
 
 
 def match_by_name(
@@ -147,7 +157,7 @@ def match_by_name(
     if unfinished:
         pairs.notes.append(
             f"{_number(len(unfinished), 'annotated image')} such as {unfinished[0]!r} left out, as nobody had finished "
-            "them; mark them as reviewed to learn from them."
+            f"{'it' if len(unfinished) == 1 else 'them'}; what is marked as reviewed is learnt from."
         )
     if missing:
         pairs.notes.append(
