@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_localize.core.annotations import split_plane_name
 from napari_localize.core.errors import UserError
 from napari_localize.plugin.boxes import box_layer
 from napari_localize.plugin.keeping import keeper_of
@@ -67,6 +68,17 @@ def open_in(viewer: Any, entry: ProjectImage | ProjectPlane, *, replace: bool = 
         show_plane(viewer, boxes, entry.index)
     viewer.layers.selection.active = boxes
     return boxes
+
+
+def in_project(viewer: Any, name: str) -> ProjectImage | None:
+    """Return the image of the open project that a plane of this name belongs to; None where there is none."""
+    project = keeper_of(viewer).project
+    if project is None:
+        return None
+    for called in dict.fromkeys((name, split_plane_name(name)[0])):
+        with suppress(UserError):
+            return project.image(called)
+    return None
 
 
 def layer_of(viewer: Any, image: ProjectImage) -> Shapes | None:

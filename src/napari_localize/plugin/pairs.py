@@ -176,6 +176,8 @@ class Judged:
         The rejected proposals, also outside of the known area.
     path : str
         The file of the image; empty where it has none.
+    points : bool
+        Whether the objects are points.
     """
 
     name: str
@@ -185,6 +187,7 @@ class Judged:
     known: KnownArea
     finished: bool
     path: str = ""
+    points: bool = False
 
     @property
     def reviewed(self) -> bool:
@@ -243,6 +246,7 @@ def _judged(layers: list[Layer]) -> Iterator[tuple[object, Judged]]:
                 known=known,
                 finished=finished,
                 path=str(image.source.path or ""),
+                points=is_points(layer),
             )
             yield (id(image), index), plane
 

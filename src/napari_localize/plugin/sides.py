@@ -15,9 +15,9 @@ from napari_localize.core.points import POINT_SIZE, typical_size
 from napari_localize.core.steps import Area
 from napari_localize.core.table import APPROVED
 from napari_localize.plugin.boxes import box_layer
-from napari_localize.plugin.layers import image_planes, is_box_layer, is_points, possible_channel_axes
+from napari_localize.plugin.layers import image_planes, is_points, possible_channel_axes
 from napari_localize.plugin.measuring import layer_pixel_size
-from napari_localize.plugin.pairs import channel_axis_of, fits, image_of, judged_planes, names_of
+from napari_localize.plugin.pairs import Judged, channel_axis_of, fits, image_of, judged_planes, names_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Points, Shapes
@@ -102,8 +102,15 @@ def layer_truth(layer: Shapes | Points, layers: Iterable[Layer]) -> Side:
     return Side(truth, f"the layer '{layer.name}'", sources, pixel_size=layer_pixel_size(image))
 
 
-def reviewed_truth(layers: Iterable[Layer]) -> Side:
-    """Return the approved boxes of the planes and areas that a person has finished in any layer.
+def reviewed_truth(layers: Iterable[Layer], unopened: Sequence[Judged] = ()) -> Side:
+    """Return the approved boxes of the planes and areas that a person has finished.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        All layers of the viewer.
+    unopened : sequence of Judged
+        Planes of a project whose images are not open.
 
     Raises
     ------
@@ -111,7 +118,7 @@ def reviewed_truth(layers: Iterable[Layer]) -> Side:
         When nothing is finished.
     """
     layers = list(layers)
-    judged = [plane for plane in judged_planes(layers) if plane.reviewed]
+    judged = [plane for plane in (*judged_planes(layers), *unopened) if plane.reviewed]
     if not judged:
         raise UserError("no plane or area is finished; finish some in Review, or compare with a layer or a file.")
     areas = {
@@ -125,7 +132,7 @@ def reviewed_truth(layers: Iterable[Layer]) -> Side:
         {plane.name: plane.approved for plane in judged},
         reviewed=[plane.name for plane in judged if plane.finished],
         areas=areas,
-        points=all(is_points(layer) for layer in layers if is_box_layer(layer) and _says_something(layer)),
+        points=all(plane.points for plane in judged),
     )
     names = {plane.name for plane in judged}
     sizes = [layer_pixel_size(image) for image in _images(layers) if any(name.startswith(image.name) for name in names)]
@@ -231,11 +238,6 @@ def _image_for(layer: Shapes | Points, layers: Sequence[Layer]) -> Image:
             f"it is not clear which image {layer.name!r} belongs to; open the image that its boxes were made on."
         )
     return image
-
-
-def _says_something(layer: Layer) -> bool:
-    boxes = box_layer(layer)
-    return bool(boxes.finished or boxes.areas)
 
 
 def _images(layers: Iterable[Layer]) -> list[Image]:

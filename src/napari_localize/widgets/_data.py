@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from html import escape
@@ -43,6 +44,8 @@ class DataBox(Section):
         self._window = window
         self._home = ""
         self._path = Path()
+        self.learnt_anyway: Path | None = None
+        """The project that is open, of which everything finished is learnt from."""
         self.added: list[AddedData] = []
         self.class_map: dict[str, str | None] = {}
         self._counts: Mapping[str, int] = {}
@@ -119,6 +122,9 @@ class DataBox(Section):
         self.set_open(True)
         if self.busy:
             warn(f"{self._path.name} is still being read; add {path.name} afterwards.", self)
+            return
+        if self.learnt_anyway is not None and os.path.realpath(path) == os.path.realpath(self.learnt_anyway):
+            warn(f"{path.name} is open: what is finished in it is learnt from already.", self)
             return
         if any(each.path == path for each in self.added):
             warn(f"{path.name} has been added already.", self)

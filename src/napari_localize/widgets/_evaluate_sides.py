@@ -20,6 +20,7 @@ from napari_localize.widgets._boxes_picker import can_hold_boxes
 from napari_localize.widgets._memory import preference, remember, remembered
 from napari_localize.widgets._models import ModelPicker, model_news
 from napari_localize.widgets._parts import SPACING, button, combo, hint, row, say, shown_key, titled
+from napari_localize.widgets._unopened import UnopenedPlanes
 from napari_localize.widgets._watch import LayerList
 
 FILE_KEY, CLASSES_KEY = "Ctrl+Alt+F", "Ctrl+Alt+I"
@@ -34,9 +35,10 @@ class SidesPicker(QWidget):
     changed = Signal()
     """Another choice was made."""
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, unopened: UnopenedPlanes) -> None:
         super().__init__()
-        self._viewer = viewer
+        self._viewer, self._unopened = viewer, unopened
+        unopened.changed.connect(self._refresh)
         self._list = LayerList(viewer, self)
         self._list.changed.connect(self._refresh)
         self._file = ""
@@ -107,6 +109,7 @@ class SidesPicker(QWidget):
     def _usual(self, layers: list[Any]) -> Any:
         """Return what to compare with while nobody has chosen: what is finished, or the topmost layer without guesses."""
         finished = any(is_box_layer(one) and (box_layer(one).finished or box_layer(one).areas) for one in layers)
+        finished = finished or bool(self._unopened.planes())
         others = [layer for layer in layers if layer is not self.found_choice and not _has_guesses(layer)]
         return REVIEWED if finished or not others else others[-1]
 
@@ -179,7 +182,7 @@ class SidesPicker(QWidget):
     def _truth_side(self, others: list[Any]) -> Side:
         choice = self.truth_choice
         if choice is REVIEWED:
-            return reviewed_truth(others)
+            return reviewed_truth(others, self._unopened.planes())
         if choice is FILE:
             if not self._file:
                 raise UserError("no annotation file is chosen; press 'File ...' and choose one.")

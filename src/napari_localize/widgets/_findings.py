@@ -10,12 +10,16 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_localize.core.errors import UserError
 from napari_localize.core.findings import Finding
 from napari_localize.plugin.marks import marks_of
+from napari_localize.plugin.opening import in_project, open_in
+from napari_localize.widgets._dock import warn
 from napari_localize.widgets._parts import SPACING, button, combo, hint, row, say
 
 BACK_KEY, NEXT_KEY, CLOSE_KEY = "Alt+Shift+B", "Alt+Shift+N", "Alt+Shift+X"
 _ALL = "all"
+_LINK = "#56B4E9"
 
 
 class FindingsBar(QWidget):
@@ -32,6 +36,7 @@ class FindingsBar(QWidget):
         self._at = 0
         self._title: QLabel = hint()
         self._text: QLabel = hint()
+        self._text.linkActivated.connect(self._open)
         self.kinds = combo("Which of them to go through.")
         self.kinds.currentIndexChanged.connect(self._choose)
         self.back_button = button("◀", "Look at the one before.", self.back, BACK_KEY, self)
@@ -95,14 +100,29 @@ class FindingsBar(QWidget):
     def _go(self, step: int) -> None:
         if self._chosen:
             self._at = (self._at + step) % len(self._chosen)
-            self._show()
+            # Whoever goes through them wants to see them; the boxes of the image before are on disk.
+            self._show(opening=True)
 
-    def _show(self) -> None:
+    def _open(self, link: str) -> None:
+        self._show(opening=True)
+
+    def _show(self, opening: bool = False) -> None:
         finding = self.finding
         if finding is None:
             return
         there = marks_of(self._viewer).show(finding)
+        image = None if there else in_project(self._viewer, finding.name)
+        if image is not None and opening:
+            try:
+                open_in(self._viewer, image, replace=True)
+            except UserError as error:
+                warn(str(error), self)
+            else:
+                there = marks_of(self._viewer).show(finding)
         what = f"<b style='color: {finding.color}'>{escape(finding.kind)}</b>: {escape(finding.text)}"
-        where = escape(finding.name) if there else f"{escape(finding.name)} is not open; open it to see this."
+        where = escape(finding.name)
+        if not there:
+            how = "open it" if image is None else f"<a href='open' style='color: {_LINK}'>open it</a>"
+            where += f" is not open; {how} to see this."
         say(self._text, f"{self._at + 1} of {len(self._chosen)} &nbsp; {what}<br>{where}")
         self.shown.emit(finding)

@@ -19,6 +19,7 @@ from napari_localize.widgets._evaluate_sides import SidesPicker
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import idle_seconds, remember, remembered
 from napari_localize.widgets._parts import CancelButton, ProgressRow, button, hint, say, shown_key
+from napari_localize.widgets._unopened import UnopenedPlanes
 from napari_localize.widgets._watch import AllBoxes
 
 EVALUATE_KEY, SAVE_KEY, COPY_KEY = "Ctrl+Alt+E", "Ctrl+Alt+R", "Ctrl+Alt+M"
@@ -38,7 +39,8 @@ class EvaluateWidget(Dock):
         self._all_boxes = AllBoxes(self._viewer, self)
         self._all_boxes.changed.connect(self._recheck_soon)
         self._outcome: Outcome | None = None
-        self.sides = SidesPicker(self._viewer)
+        self.unopened = UnopenedPlanes(self._viewer, self)
+        self.sides = SidesPicker(self._viewer, self.unopened)
         self.result = ResultBox(self._viewer)
         self._build()
         self._recheck = QTimer(self)
@@ -89,6 +91,7 @@ class EvaluateWidget(Dock):
     def connect_viewer(self) -> None:
         """Begin to follow the viewer."""
         self._all_boxes.start()
+        self.unopened.start()
         self._viewer.events.theme.connect(self._theme_changed)
         self.sides.connect_viewer()
 
@@ -99,6 +102,7 @@ class EvaluateWidget(Dock):
         self.result.findings.clear()
         self.sides.disconnect_viewer()
         self._all_boxes.stop()
+        self.unopened.stop()
         self._viewer.events.theme.disconnect(self._theme_changed)
 
     def _theme_changed(self) -> None:
@@ -123,7 +127,7 @@ class EvaluateWidget(Dock):
         try:
             now = self.sides.task()
         except UserError:
-            text = "These numbers are of boxes that are no longer there."
+            text = "What is chosen now cannot be compared: these numbers are of before."
         else:
             chosen = [
                 (task.model, task.iou, task.distance, task.ignore_classes, _words(task)) for task in (before, now)
@@ -163,6 +167,7 @@ class EvaluateWidget(Dock):
         except UserError as error:
             warn(str(error), self)
             return
+        self.told.put_away()
         # A layer that was chosen is one of boxes from now on.
         self._all_boxes.follow()
         idle = idle_seconds()
@@ -220,7 +225,7 @@ class EvaluateWidget(Dock):
                 f"<b>{escape(result.words)}</b> against {escape(truth.words)}: {planes:,} plane{'s' * (planes != 1)}."
             )
             if result.evaluation.classes_apart:
-                said += " No class is common to both. <a href='classes'>Ignore classes and evaluate again</a>"
+                said += " No class is common to both. <a href='classes' style='color: #56B4E9'>Ignore classes and evaluate again</a>"
             say(self.status, said)
         else:
             say(self.status, f"Written to {escape(str(result))}.")

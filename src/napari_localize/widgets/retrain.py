@@ -28,6 +28,7 @@ from napari_localize.widgets._models import ModelPicker, model_news
 from napari_localize.widgets._parts import CancelButton, ProgressRow, button, combo, duration, hint, row, say, titled
 from napari_localize.widgets._recipe import RecipeSection
 from napari_localize.widgets._split import HeldBackBox
+from napari_localize.widgets._unopened import UnopenedPlanes
 from napari_localize.widgets._watch import AllBoxes
 
 TRAIN_KEY = "Ctrl+Shift+R"
@@ -58,6 +59,8 @@ class RetrainWidget(Dock):
         self._jobs = JobRunner(self)
         self._all_boxes = AllBoxes(self._viewer, self)
         self._all_boxes.changed.connect(self._recount_soon)
+        self.unopened = UnopenedPlanes(self._viewer, self)
+        self.unopened.changed.connect(self._recount_soon)
         self._base = ""
         self._elapsed = 0.0
         self._warnings: list[str] = []
@@ -69,6 +72,9 @@ class RetrainWidget(Dock):
         self._recount.setSingleShot(True)
         self._recount.setInterval(_RECOUNT_MS)
         self._recount.timeout.connect(self._show_material)
+        self._arrived = QTimer(self)
+        self._arrived.setSingleShot(True)
+        self._arrived.timeout.connect(lambda: self.ensureWidgetVisible(self.comparison))
         self._jobs.news.connect(self._on_news)
         self._jobs.finished.connect(self._on_finished)
         self._jobs.failed.connect(self._on_failed)
@@ -115,6 +121,7 @@ class RetrainWidget(Dock):
 
     def connect_viewer(self) -> None:
         self._all_boxes.start()
+        self.unopened.start()
         self._viewer.events.theme.connect(self._theme_changed)
         self._show_material()
         candidate = _candidates.get(self._viewer)
@@ -127,6 +134,7 @@ class RetrainWidget(Dock):
         self._end_run()
         self.comparison.findings.clear()
         self._all_boxes.stop()
+        self.unopened.stop()
         self._viewer.events.theme.disconnect(self._theme_changed)
 
     def _theme_changed(self) -> None:
@@ -146,11 +154,13 @@ class RetrainWidget(Dock):
 
     def _chosen(self) -> tuple[list[Judged], bool]:
         """Return the planes to learn from, and whether they are finished, wholly or in part."""
-        judged = judged_planes(self._viewer.layers)
+        judged = [*judged_planes(self._viewer.layers), *self.unopened.planes()]
         reviewed = [plane for plane in judged if plane.reviewed]
         return (reviewed, True) if reviewed else (judged, False)
 
     def _show_material(self) -> None:
+        project = self.unopened.project
+        self.data.learnt_anyway = None if project is None else project.path
         try:
             planes, finished = self._chosen()
             added = self.data.added
@@ -165,17 +175,26 @@ class RetrainWidget(Dock):
         except UserError as error:
             say(self.material, escape(str(error)))
             return
-        self.train_button.setEnabled(bool(everything.names) and not self._jobs.busy and not self.data.busy)
+        reading = self.data.busy or self.unopened.busy
+        self.train_button.setEnabled(bool(everything.names) and not self._jobs.busy and not reading)
         self._show_held_back(everything, home)
         if not everything.names:
             say(
                 self.material,
-                "Nothing to learn from yet: in Review, correct the boxes of a plane or an area and mark it as finished.",
+                " ".join(
+                    [
+                        "Nothing to learn from yet: in Review, correct the boxes of a plane or an area and mark it as finished.",
+                        *map(escape, self.unopened.problems()),
+                    ]
+                ),
             )
             return
         rejected = sum(plane.rejected for plane in planes)
         per_class = ", ".join(f"{escape(name)} {number}" for name, number in counts.items() if number)
         sources = [_sources(planes, finished)] if planes else []
+        closed = len(set(map(id, planes)) & set(map(id, self.unopened.planes())))
+        if closed:
+            sources[0] += f" ({closed} of images of the project that are not open)"
         others = sum(len(each.pairs.names) for each in added)
         sources += [f"<b>{others}</b> plane{'s' * (others > 1)} of other data"] if others else []
         text = f"Learns from {' and '.join(sources)}, <b>{counts.total()}</b> boxes" + (
@@ -187,6 +206,7 @@ class RetrainWidget(Dock):
             text += (
                 ". No plane is finished, so what was not judged there counts as background: finish planes in Review."
             )
+        text += "".join(f"<br>{escape(problem)}" for problem in self.unopened.problems())
         say(self.material, text)
 
     def _show_held_back(self, everything: Pairs, home: str) -> None:
@@ -234,6 +254,7 @@ class RetrainWidget(Dock):
             warn(str(error), self)
             return
         self._base, self._elapsed, self._warnings = self.base.name, 0.0, []
+        self.told.put_away()
         self.train_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self.comparison.put_away()
@@ -293,6 +314,8 @@ class RetrainWidget(Dock):
         candidate = Candidate(Path(result["path"]), title, result["comparison"], self._base, _suggested(self._base))
         _candidates[self._viewer] = candidate
         self._present(candidate)
+        # It may lie below what is unfolded.
+        self._arrived.start()
 
     def _on_failed(self, text: str) -> None:
         self._end_run()
