@@ -138,7 +138,9 @@ def _predict(args: argparse.Namespace) -> int:
             report = run_on(
                 project, images, find, card.reference, settings, again=args.again, shown=shown, progress=show
             )
-        result(f"{report.boxes} boxes on {report.planes} planes of {report.images} images put into {project.path}")
+        result(
+            f"{report.boxes - report.kept} boxes on {report.planes} planes of {report.images} images put into {project.path}"
+        )
     if report.before:
         say(f"{len(report.before)} images left out, as {card.reference} had run on them in the same way; see --again")
     if report.kept:

@@ -200,7 +200,9 @@ def _what_is_held_back(
         gap = f"; the {number} left out of both sides"
     if grouping.kind == "blocks":
         shown = _listed(names[index] for index in validation)
-        return f"{len(validation)} of {len(names)} planes, neighbours of each other, are held back: {shown}{gap}."
+        are = "is" if len(validation) == 1 else "are"
+        beside = ", neighbours of each other," if len(validation) > 1 else ""
+        return f"{len(validation)} of {len(names)} planes{beside} {are} held back: {shown}{gap}."
     held = list(dict.fromkeys(grouping.groups[index] for index in validation))
     if grouping.kind == "image":
         held = list(dict.fromkeys(names[index] for index in validation)) if len(held) == len(validation) else held

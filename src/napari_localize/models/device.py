@@ -32,7 +32,7 @@ def pick_device(name: str = "auto") -> tuple[torch.device, str]:
             return torch.device("cuda", 0), f"Computing on the GPU {torch.cuda.get_device_name(0)}."
         if torch.backends.mps.is_available():
             return torch.device("mps"), "Computing on the Apple GPU."
-        return torch.device("cpu"), f"Computing on the CPU with {torch.get_num_threads()} threads; no GPU was found."
+        return torch.device("cpu"), f"Computing on the CPU with {_threads()}; no GPU was found."
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
         raise UserError(f"there is no device {name!r}; use auto, cpu, cuda, cuda:N or mps.")
@@ -65,3 +65,8 @@ def training_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if able.get("avx512_bf16") else torch.float32
     # Apple GPUs train in single precision: half underflows there without a loss scaler.
     return torch.float32 if device.type == "mps" else inference_dtype(device)
+
+
+def _threads() -> str:
+    number = torch.get_num_threads()
+    return "1 thread" if number == 1 else f"{number} threads"

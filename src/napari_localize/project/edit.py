@@ -127,7 +127,11 @@ class Edit:
         self._each(ids, lambda table, found: table.set_class(found, label))
 
     def finish(self, plane: str | ProjectPlane, finished: bool = True) -> None:
-        """Say that everything on a plane is right, or that it is not finished after all."""
+        """Say that everything on a plane is right, or that it is not finished after all.
+
+        Guesses that are left there count as wrong, as a person has looked at everything; accept those that are right
+        before.
+        """
         place = find_place(self._connection, plane)
         table = self._table(place.image)
         change = table.finished | {place.plane} if finished else table.finished - {place.plane}

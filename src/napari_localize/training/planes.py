@@ -91,9 +91,11 @@ def check_annotations(
     forgotten = [name for name in unseen if name in base_classes]
     dropped = [name for name in unseen if name not in base_classes]
     if forgotten:
-        notes.append(f"No box of class {', '.join(forgotten)} was given, so the model may forget it.")
+        it = "it" if len(forgotten) == 1 else "them"
+        notes.append(f"No box of {_classes(forgotten)} was given, so the model may forget {it}.")
     if dropped:
-        notes.append(f"No box of class {', '.join(dropped)} was given, so the model will not know it.")
+        it = "it" if len(dropped) == 1 else "them"
+        notes.append(f"No box of {_classes(dropped)} was given, so the model will not know {it}.")
         classes = tuple(name for name in classes if name not in dropped)
         kept = [_of_classes(found, classes) for found in kept]
     return kept, classes, notes
@@ -238,3 +240,7 @@ def _diameter(boxes: Detections, typical: float) -> float:
 
 def _reduction(boxes: Detections, typical: float) -> int:
     return max(1, int(_diameter(boxes, typical) // LARGEST_DIAMETER))
+
+
+def _classes(names: Sequence[str]) -> str:
+    return f"class {names[0]}" if len(names) == 1 else f"the classes {', '.join(names)}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QComboBox, QLabel
 
 AUTOMATIC = "automatic"
-_TITLE_WIDTH = 90
+_TITLE_WIDTH = 104
 
 
 class _Part(NamedTuple):

@@ -261,6 +261,8 @@ class ProjectWidget(Dock):
 
     def open_entry(self, entry: Entry) -> None:
         """Show an image with its boxes, a stack at its first plane that is not finished."""
+        # What was done last to an image that may be closed now is to be seen in the list, too.
+        self.follow()
         if isinstance(entry, ProjectImage) and entry.plane_count > 1:
             planes = self._planes(entry)
             entry = next((plane for plane in planes if plane.status != "finished"), planes[0])
