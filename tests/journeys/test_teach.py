@@ -106,6 +106,9 @@ def test_in_the_wrong_order_on_a_movie(person, viewer):
     boxes.undo()
     person.wait(lambda: "draw a box" in teach.text(), "it misses the example")
     assert not teach.find.isChecked()
+    # Nobody need reject what it has brought on this plane
+    assert not boxes.number_of_guesses((0,))
+    assert boxes.number_of_guesses((1,))
     boxes.redo()
 
     # The layer goes, and then the dock, while it looks

@@ -300,3 +300,22 @@ def test_a_project_that_gets_other_boxes_or_gives_way_to_another_is_read_again(v
     assert "second" in widget.scope.currentText()
     assert len(widget._planes) == 6
     assert widget.status.text() == ""
+
+
+def test_more_planes_are_drawn_only_when_that_is_meant(widget, layer, monkeypatch):
+    asked = []
+    answer = [QMessageBox.StandardButton.No]
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: asked.append(args[2]) or answer[0])
+    widget.sample.amount.setValue(6)
+    widget.sample.draw_button.click()
+    widget.sample.draw_button.click()
+    assert len(drawn(widget)) == 6
+    assert asked[0].startswith("6 of the planes drawn by lot are not finished yet")
+    answer[0] = QMessageBox.StandardButton.Yes
+    widget.sample.draw_button.click()
+    assert len(drawn(widget)) > 6
+    for plane in drawn(widget):
+        judge(box_layer(layer), plane)
+    widget.recount()
+    widget.sample.draw_button.click()
+    assert len(asked) == 2

@@ -98,6 +98,11 @@ def lesson(boxes: BoxLayer, layers: Iterable[Layer], plane: tuple[int, ...], cen
     return taught
 
 
+def withdraw(boxes: BoxLayer, taught: Lesson) -> None:
+    """Take the guesses of a lesson away of which no example is left."""
+    boxes.set_proposals({taught.plane: Detections.empty(tuple(boxes.classes))}, EXAMPLES)
+
+
 def plane_key(image: Image, index: tuple[int, ...]) -> str:
     """Return a text for a plane that no other one has in this session, by which the engine remembers it."""
     return f"{_number_of(image)} {index}"

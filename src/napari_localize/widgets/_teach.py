@@ -10,9 +10,10 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_localize.core.detections import Detections
 from napari_localize.core.errors import UserError
+from napari_localize.core.table import APPROVED
 from napari_localize.engine.client import shared_engine
 from napari_localize.plugin.boxes import BoxLayer
-from napari_localize.plugin.teaching import MODEL, Lesson, lesson, propose
+from napari_localize.plugin.teaching import MODEL, Lesson, lesson, propose, withdraw
 from napari_localize.plugin.window import camera_of
 from napari_localize.widgets._jobs import JobRunner
 from napari_localize.widgets._memory import preference
@@ -103,8 +104,12 @@ class TeachBar(QWidget):
         try:
             taught = self._lesson(boxes)
         except UserError as error:
+            taught_before = self._taught if self._done is not None else None
             self.stop()
             say(self._text, escape(str(error)))
+            if taught_before is not None and not boxes.by_plane(APPROVED):
+                # Whoever takes the examples back does not want to reject what they have brought.
+                withdraw(boxes, taught_before)
             return
         if taught.fingerprint == self._done:
             return

@@ -334,6 +334,9 @@ class CountWidget(Dock):
     def _draw(self, number: int) -> None:
         if self.counted is None:
             return
+        left = sum(plane.drawn and plane.known is None for plane in self._planes.values())
+        if left and not self._asked_for_more(left, number):
+            return
         try:
             lot = draw_by_lot(self.counted, self._planes, number)
         except UserError as error:
@@ -341,6 +344,15 @@ class CountWidget(Dock):
             return
         self.recount()
         self._go(next_drawn(lot, self._planes))
+
+    def _asked_for_more(self, left: int, number: int) -> bool:
+        """Ask before planes are added to a lot that is not done: none of them can be left out again."""
+        text = (
+            f"{left} of the planes drawn by lot {'is' if left == 1 else 'are'} not finished yet. Draw {number} more, all of "
+            "which are to be finished, too?"
+        )
+        answer = QMessageBox.question(self, "More planes by lot", text)
+        return bool(answer == QMessageBox.StandardButton.Yes)
 
     def go_on(self) -> None:
         """Go to the next plane that was drawn and is not finished."""
