@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QComboBox, QLabel
 
 AUTOMATIC = "automatic"
-_TITLE_WIDTH = 104
+_TITLE_WIDTH = 96
 
 
 class _Part(NamedTuple):
