@@ -284,3 +284,14 @@ def test_the_first_classes_stay_when_their_step_is_undone():
     assert list(table.classes) == ["cell"]
     table.redo()
     assert list(table.classes) == ["cell"]
+
+
+def test_only_shown_guesses_on_judged_objects_are_told():
+    table = BoxTable({"cell": "#FFFFFF"})
+    corners = np.array([[0, 0, 10, 10], [40, 0, 50, 10]], np.float32)
+    table.propose({(): Detections(corners, scores=[0.9, 0.9], class_names=("cell",))}, "a@1")
+    table.accept(table.boxes.ids.copy())
+    table.min_score = 0.5
+    again = Detections(corners, scores=[0.8, 0.2], class_names=("cell",))
+    assert table.propose({(): again}, "b@1") == 1
+    assert len(table.boxes) == 2

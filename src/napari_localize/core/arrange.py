@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_localize.core.boxes import STATE_CODES, BoxRows, PlaneIndex
+from napari_localize.core.boxes import ROUNDING, STATE_CODES, BoxRows, PlaneIndex
 from napari_localize.core.detections import STATES
 from napari_localize.core.table import BoxTable
 
@@ -16,8 +16,6 @@ SURE_FIRST, UNSURE_FIRST, GUESSES_FIRST = "highest score", "lowest score", "leas
 LARGE_FIRST, SMALL_FIRST, BY_CLASS, BY_PLACE = "largest", "smallest", "class", "plane and place"
 ORDERS = (SURE_FIRST, UNSURE_FIRST, GUESSES_FIRST, LARGE_FIRST, SMALL_FIRST, BY_CLASS, BY_PLACE)
 """Orders that need no look at the image."""
-
-_ROUNDING = 1e-6  # a float32 score of 0.7 is a little less than 0.7
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Wanted:
             mask &= boxes.labels == boxes.class_code(self.label)
         low, high = self.scores
         scores = np.nan_to_num(boxes.scores, nan=1.0)
-        mask &= (scores >= low - _ROUNDING) & (scores <= high + _ROUNDING)
+        mask &= (scores >= low - ROUNDING) & (scores <= high + ROUNDING)
         return boxes.take(mask)
 
 

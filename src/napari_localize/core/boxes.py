@@ -18,6 +18,9 @@ PlaneIndex = tuple[int, ...]
 STATE_CODES: Mapping[str, int] = {state: code for code, state in enumerate(STATES)}
 """The number that stands for a state in `BoxRows.states`."""
 
+ROUNDING = 1e-6
+"""By so much a score may be below a limit: as a float32, 0.7 is a little less than 0.7."""
+
 COLUMNS: Mapping[str, Any] = {
     "ids": np.int64,
     "planes": np.int32,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_localize.core.boxes import STATE_CODES, BoxRows, PlaneIndex
+from napari_localize.core.boxes import ROUNDING, STATE_CODES, BoxRows, PlaneIndex
 from napari_localize.core.detections import Detections
 from napari_localize.core.overlap import overlapping
 
@@ -42,7 +42,7 @@ def proposing(
     stale : (N,) int64
         Ids of proposals that go.
     left_out : int
-        Number of boxes of the model that a person has judged already.
+        Number of boxes of the model, of those whose score is shown, that a person has judged already.
     """
     boxes = table.boxes
     on = table.on(plane)
@@ -91,7 +91,7 @@ def proposing(
         class_names=fresh.class_names,
         origin_names=(origin,),
     )
-    return rows, np.array(sorted(stale), np.int64), int(taken.sum())
+    return rows, np.array(sorted(stale), np.int64), int((taken & ~(found.scores < table.min_score - ROUNDING)).sum())
 
 
 def _near(boxes: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_localize.core.boxes import STATE_CODES, BoxRows, PlaneIndex
+from napari_localize.core.boxes import ROUNDING, STATE_CODES, BoxRows, PlaneIndex
 from napari_localize.core.colors import class_colors, next_color
 from napari_localize.core.columns import BoxColumns
 from napari_localize.core.detections import HUMAN, STATES, Detections
@@ -22,7 +22,6 @@ from napari_localize.core.steps import Areas, Change, Classes, Finished, History
 APPROVED = frozenset({"accepted", "edited", "added"})
 """States of boxes of which a person has said that they are right."""
 
-_ROUNDING = 1e-6  # a float32 score of 0.7 is a little less than 0.7
 
 _PROPOSED, _ACCEPTED, _EDITED, _ADDED, _REJECTED = (
     STATE_CODES[state] for state in ("proposed", "accepted", "edited", "added", "rejected")
@@ -141,7 +140,7 @@ class BoxTable:
         The size of a point is a nominal one, so it does not count.
         """
         table = self.boxes
-        mask: Mask = ~(table.scores < self.min_score - _ROUNDING)
+        mask: Mask = ~(table.scores < self.min_score - ROUNDING)
         low, high = self.diameter_range
         if self.point_size is None and (low > 0 or math.isfinite(high)):
             diameters = self.diameters()
@@ -475,7 +474,7 @@ class BoxTable:
         Returns
         -------
         int
-            Number of proposals left out because a person has judged the same object.
+            Number of proposals, of those whose score is shown, left out because a person has judged the same object.
         """
         left_out = 0
         puts, gone = [], []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_localize.core.boxes import STATE_CODES, BoxRows, PlaneIndex
+from napari_localize.core.boxes import ROUNDING, STATE_CODES, BoxRows, PlaneIndex
 from napari_localize.evaluation.calibration import probability
 from napari_localize.evaluation.queue import Candidates, Reason, even, rank_planes
 from napari_localize.plugin.queueing import calibration_of
@@ -28,7 +28,6 @@ _PLANE_BITS = 23
 """A plane within its image needs no more."""
 
 _ANY_SIZE = (0.0, math.inf)
-_ROUNDING = 1e-6  # a float32 score of 0.7 is a little less than 0.7
 
 
 class Ranked(NamedTuple):
@@ -112,7 +111,7 @@ def _candidates(
     diameters = np.sqrt((rows.boxes[:, 2:] - rows.boxes[:, :2]).prod(axis=1)).astype(np.float64)
     usual = np.array([thresholds[name] for name in rows.origin_names])[rows.origins]
     lowest, (smallest, largest) = (usual, _ANY_SIZE) if shown is None else shown
-    kept = (rows.states == STATE_CODES["proposed"]) & (planes >= 0) & ~(rows.scores < lowest - _ROUNDING)
+    kept = (rows.states == STATE_CODES["proposed"]) & (planes >= 0) & ~(rows.scores < lowest - ROUNDING)
     if sized:
         kept &= (diameters >= smallest) & (diameters <= largest)
     numbers = np.array([classes.setdefault(name, len(classes)) for name in rows.class_names], np.int64)

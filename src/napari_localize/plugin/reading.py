@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_localize.core.boxes import Box
+from napari_localize.core.boxes import ROUNDING, Box
 from napari_localize.core.detections import STATES, Detections
 from napari_localize.core.errors import UserError
 from napari_localize.core.known import KnownArea, Rectangles
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from napari_localize.core.table import Count
     from napari_localize.core.window import View
-
-_ROUNDING = 1e-6
 
 
 class BoxReading(ABC):
@@ -122,7 +120,7 @@ class BoxReading(ABC):
         table = self._table.boxes
         ids = self._table.guesses(plane)
         # Scores come from float32 numbers, and 0.8 of those is not quite 0.8.
-        scores = np.nan_to_num(table.scores[table.rows(ids)], nan=1.0) + _ROUNDING
+        scores = np.nan_to_num(table.scores[table.rows(ids)], nan=1.0) + ROUNDING
         return ids[(scores >= lowest) & (scores < below)]
 
     def guesses_in_view(self) -> NDArray[np.int64]:

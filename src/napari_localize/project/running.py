@@ -236,6 +236,8 @@ def _store(
         )
         table.load(rows)
         table.journal = image.journal()
+        if shown is not None:
+            table.min_score = shown[0]
         kept = table.propose(found, origin)
         note_run(connection, image.id, how)
     return kept

@@ -46,7 +46,7 @@ class SidesPicker(QWidget):
         self.found, self.truth = combo(_FOUND_TIP), combo(_TRUTH_TIP)
         self._found: list[Any] = []
         self._truth: list[Any] = []
-        self.model = ModelPicker("Model", "evaluated model", "The model that is run and judged.")
+        self.model = ModelPicker("Model", "evaluated model", "The model that is run and judged.", "model")
         self.file_button = button("File ...", "Choose an annotation file to compare with.", self.ask, FILE_KEY, self)
         self.file_name: QLabel = hint()
         self.iou = QDoubleSpinBox()

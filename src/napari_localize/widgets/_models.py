@@ -65,7 +65,7 @@ class ModelPicker(QWidget):
 
     changed = Signal()
 
-    def __init__(self, title: str, memory_key: str, tooltip: str) -> None:
+    def __init__(self, title: str, memory_key: str, tooltip: str, otherwise: str = "") -> None:
         super().__init__()
         self._memory_key = memory_key
         self._combo = combo(tooltip)
@@ -82,7 +82,7 @@ class ModelPicker(QWidget):
         self._combo.activated.connect(self._remember)
         self._info.toggled.connect(self._show_card)
         model_news().changed.connect(self._read_again)
-        self.refresh(remembered(memory_key, DEFAULT_MODEL))
+        self.refresh(remembered(memory_key, remembered(otherwise, DEFAULT_MODEL) if otherwise else DEFAULT_MODEL))
 
     @property
     def name(self) -> str:

@@ -277,7 +277,7 @@ def _sentence(report: RunReport) -> str:
         )
     if report.kept:
         parts.append(
-            f"{number(report.kept, 'box', 'boxes')} of the model, weak ones too, lie on boxes that you have judged; yours stay."
+            f"{number(report.kept, 'box', 'boxes')} of the model lie on boxes that you have judged; yours stay."
         )
     if report.failed:
         name, reason = next(iter(report.failed.items()))
