@@ -118,3 +118,23 @@ def test_points_are_compared_by_distance_with_and_without_a_report(call, tmp_pat
     assert table.loc["all", "AP50"] == plain["all"]["AP50"] > 0
     outcome = call(*arguments)
     assert outcome.out == call(*arguments, "--report", tmp_path / "page.html").out
+
+
+def test_what_is_finished_in_a_project_is_the_truth(call, files, tmp_path):
+    with nl.open_project(tmp_path / "plate", create=True) as project:
+        project.add_images([tmp_path / "images"])
+        path = project.path
+    arguments = [*files[:3], "--annotations", path]
+    assert "nothing in" in call(*arguments).errors[0]
+    with nl.open_project(path) as project:
+        project.import_annotations(tmp_path / "true.json")
+        with project.edit("finish") as edit:
+            for name in ("0.png", "3.png"):
+                edit.finish(name)
+    outcome = call(*arguments, "--json", "--receipt", tmp_path / "receipt.json")
+    assert outcome.json["all"]["images"] == 2
+    assert outcome.json["all"]["annotations"] == 16
+    assert "4 planes that are not finished" in outcome.err
+    write_annotations(tmp_path / "other.json", Annotations({"x.png": Detections([[0, 0, 5, 5]], scores=[0.5])}))
+    wrong = call("evaluate", "--predictions", tmp_path / "other.json", "--annotations", path)
+    assert "none of the planes that are finished" in wrong.errors[0]

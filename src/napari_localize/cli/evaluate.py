@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command can be given."""
     add = parser.add_argument
     add("--predictions", required=True, metavar="FILE", help="boxes in any known format")
-    add("--annotations", required=True, metavar="FILE", help="the true boxes")
+    add(
+        "--annotations",
+        required=True,
+        metavar="FILE",
+        help="the true boxes: a file, or a project, of which what is finished counts",
+    )
     add(
         "--iou", type=float, default=0.5, help="overlap of a hit, for precision, recall and F1 (default: 0.5); of boxes"
     )
@@ -45,9 +50,17 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return the exit status."""
     _check(args)
     from napari_localize.api import evaluate, read_annotations
+    from napari_localize.project import open_project
+    from napari_localize.project.exchange import reviewed_annotations
+    from napari_localize.training.gathering import is_project
 
-    annotations = read_annotations(args.annotations)
-    predictions = read_annotations(args.predictions, reference=args.annotations)
+    if is_project(args.annotations):
+        with open_project(args.annotations, read_only=True) as project:
+            annotations = reviewed_annotations(project)
+        predictions = _on_planes_of(annotations, read_annotations(args.predictions), args)
+    else:
+        annotations = read_annotations(args.annotations)
+        predictions = read_annotations(args.predictions, reference=args.annotations)
     read = [
         f"{path}: {note}"
         for path, data in ((args.predictions, predictions), (args.annotations, annotations))
@@ -83,6 +96,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(table)
     return 0
+
+
+def _on_planes_of(annotations: Annotations, predictions: Annotations, args: argparse.Namespace) -> Annotations:
+    """Leave out what was predicted on planes of a project that are not finished, as nothing is known of these."""
+    from napari_localize.core.annotations import Annotations
+
+    kept = {name: part for name, part in predictions.items() if name in annotations}
+    if not kept:
+        raise UserError(
+            f"{args.predictions} is about none of the planes that are finished in {args.annotations}, such as "
+            f"{next(iter(annotations))!r}; names must be equal."
+        )
+    notes = list(predictions.notes)
+    if len(kept) < len(predictions):
+        notes.append(f"{len(predictions) - len(kept)} planes that are not finished in the project are left out.")
+    return Annotations(kept, class_names=predictions.class_names, notes=notes, points=predictions.points)
 
 
 def _check(args: argparse.Namespace) -> None:

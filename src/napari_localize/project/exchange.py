@@ -12,7 +12,9 @@ import numpy as np
 from napari_localize.core.annotations import Annotations, split_plane_name
 from napari_localize.core.boxes import BoxRows
 from napari_localize.core.detections import STATES, Detections
+from napari_localize.core.errors import UserError
 from napari_localize.core.points import typical_size
+from napari_localize.core.table import APPROVED
 from napari_localize.project.files import stored_path
 from napari_localize.project.journal import areas_of
 from napari_localize.project.places import detections_at, find_place, rows_at
@@ -57,6 +59,28 @@ def annotations_of(project: Project, states: Iterable[str] = STATES) -> Annotati
         reviewed=reviewed,
         areas={name: part for name, part in areas.items() if part},
         points=all_points,
+    )
+
+
+def reviewed_annotations(project: Project) -> Annotations:
+    """Return what a person stands for on the planes that are finished, wholly or in part.
+
+    Raises
+    ------
+    UserError
+        When nothing is finished.
+    """
+    data = annotations_of(project, APPROVED)
+    known = [name for name in data if data.says_what_is_known and data.known(name) is not None]
+    if not known:
+        raise UserError(f"nothing in {project.path} is finished; finish planes or areas in Review first.")
+    return Annotations(
+        {name: data[name] for name in known},
+        {name: data.sizes[name] for name in known if name in data.sizes},
+        data.class_names,
+        reviewed=data.reviewed,
+        areas={name: data.areas[name] for name in known if name in data.areas},
+        points=data.points,
     )
 
 
