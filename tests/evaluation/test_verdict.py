@@ -50,3 +50,11 @@ def test_a_cross_validation_says_what_its_numbers_are_of():
     assert judged.sentence.endswith(verdict(comparison(GATE)).sentence)
     alone = {"planes": ["x"], "gate": None, "cross_validated": True}
     assert verdict(alone).sentence.startswith("Cross-validated: each half of the plane was judged by a model that had")
+
+
+def test_what_did_worse_is_not_suggested_even_if_it_is_not_sure():
+    gate = {"word": "undecided", "sentence": "On 2 planes ...", "f1": {"old": 0.9, "new": 0.7}}
+    assert not verdict(comparison(gate)).keep
+    assert verdict(comparison({**gate, "f1": {"old": 0.9, "new": 0.88}})).keep
+    assert verdict(comparison({**gate, "f1": {"old": 0.7, "new": 0.9}})).keep
+    assert verdict(comparison(gate, cross_validated=True)).keep

@@ -157,9 +157,9 @@ def compare(
     kind : str
         What the groups are, see `core.groups.Grouping`.
     """
-    planes, names = len(old), list(dict.fromkeys(groups or ()))
-    grouped = len(names) >= FEWEST_PLANES
-    units = np.array([names.index(name) for name in groups or ()]) if grouped else np.arange(planes)
+    planes, numbers = len(old), {name: number for number, name in enumerate(dict.fromkeys(groups or ()))}
+    grouped = len(numbers) >= FEWEST_PLANES
+    units = np.array([numbers[name] for name in groups or ()]) if grouped else np.arange(planes)
     pooled_old, pooled_new = old.sum(axis=1), new.sum(axis=1)
     f1 = _difference(pooled_old, pooled_new, pooled_f1, seed, units)
     count_error = _difference(pooled_old, pooled_new, mean_count_error, seed, units)
@@ -171,8 +171,8 @@ def compare(
     word = _word(f1)
     where = "1 plane" if planes == 1 else f"{planes} planes"
     sentence = _sentence(word, where, f1, count_error, by_class)
-    if groups is not None and len(names) < planes and planes >= FEWEST_PLANES:
-        sentence += _reach(len(names), kind, grouped)
+    if groups is not None and len(numbers) < planes and planes >= FEWEST_PLANES:
+        sentence += _reach(len(numbers), kind, grouped)
     return Gate(word, sentence, planes, f1, count_error, by_class)
 
 

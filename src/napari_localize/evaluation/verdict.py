@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from napari_localize.evaluation.forgetting import forgotten
+from napari_localize.evaluation.gate import MARGIN
 
 _SAME_PLANES = "The planes compared on are those that were learnt from, which flatters the new model. "
 _CROSS_VALIDATED = (
@@ -21,11 +22,13 @@ class Verdict(NamedTuple):
     sentence: str
     forgets: tuple[str, ...] = ()
     """Names of the earlier domains that the new model is clearly worse on."""
+    behind: bool = False
+    """Whether it did worse on planes that are too few, or differ too much, to call it so."""
 
     @property
     def keep(self) -> bool:
-        """Whether to suggest keeping it: not where it is worse, nor where it forgets without being better elsewhere."""
-        return self.word != "worse" and (self.word == "better" or not self.forgets)
+        """Whether to suggest keeping it: not where it is or seems worse, nor where it forgets without being better elsewhere."""
+        return self.word != "worse" and not self.behind and (self.word == "better" or not self.forgets)
 
 
 def verdict(comparison: Mapping[str, Any]) -> Verdict:
@@ -41,7 +44,13 @@ def verdict(comparison: Mapping[str, Any]) -> Verdict:
     lost = forgotten(comparison)
     if lost:
         sentence += f" It forgets what earlier models could: {'; '.join(lost.values())}."
-    return Verdict(word, sentence, tuple(lost))
+    return Verdict(word, sentence, tuple(lost), word == "undecided" and _is_behind(comparison))
+
+
+def _is_behind(comparison: Mapping[str, Any]) -> bool:
+    """Whether F1 fell by more than what counts as the same; models of a cross-validation have learnt for too short a time to tell."""
+    f1 = (comparison.get("gate") or {}).get("f1")
+    return not comparison.get("cross_validated") and f1 is not None and f1["new"] < f1["old"] - MARGIN
 
 
 def _here(comparison: Mapping[str, Any]) -> tuple[str, str]:

@@ -118,6 +118,8 @@ def _doubt(judged: Verdict) -> str:
     """Say why it is asked whether a model is to be kept."""
     if judged.word == "worse":
         return "On the planes compared the new model is worse than the old one. Keep it all the same?"
+    if judged.behind:
+        return "On the planes compared the new model did worse, though they do not say for sure that it is. Keep it all the same?"
     return f"The new model forgets {', '.join(judged.forgets)}, and is not known to be better elsewhere. Keep it?"
 
 
