@@ -164,7 +164,7 @@ def test_hashes_tell_no_fields_or_channels():
     ]
     found = group_planes(hashes)
     assert found.kind == "image"
-    assert set(kinds_told(hashes)) == {"auto", "image", "blocks"}
+    assert set(kinds_told(hashes)) == {"auto", "image", "movie", "blocks"}
     assert len(set(found.groups)) == len(hashes)
     # What numbers the frames beside a hash does, and dates with fields are none.
     frames = group_planes([f"{name[:-4]}_t{time}.png" for name in hashes for time in range(3)])
