@@ -84,7 +84,8 @@ class UnopenedPlanes(QObject):
             self._project, self._known = self._keeper.project, Unopened()
             self.changed.emit()
         self._stale = None
-        self._soon.start()
+        if self._project is not None:
+            self._soon.start()
 
     def _on_stored(self, image: ProjectImage) -> None:
         self._read_again(image)
@@ -104,6 +105,7 @@ class UnopenedPlanes(QObject):
     def _read(self) -> None:
         project, stale = self._keeper.project, self._stale
         if project is None:
+            self.changed.emit()
             return
         if self._jobs.busy:
             self._soon.start()
@@ -118,12 +120,11 @@ class UnopenedPlanes(QObject):
 
     def _on_read(self, found: tuple[Project, set[int] | None, Unopened]) -> None:
         project, stale, read = found
-        if project is not self._keeper.project:
-            return
-        for known, new in ((self._known.planes, read.planes), (self._known.problems, read.problems)):
-            for key in list(known) if stale is None else stale:
-                known.pop(key, None)
-            known.update(new)
+        if project is self._keeper.project:
+            for known, new in ((self._known.planes, read.planes), (self._known.problems, read.problems)):
+                for key in list(known) if stale is None else stale:
+                    known.pop(key, None)
+                known.update(new)
         self.changed.emit()
 
     def _on_failed(self, text: str) -> None:

@@ -234,6 +234,8 @@ class RetrainWidget(Dock):
             warn("Keep or discard the model that was trained last, then train again.", self)
             return
         try:
+            if self.unopened.busy:
+                raise UserError("The project is still being read; train again in a moment.")
             planes, _ = self._chosen()
             everything = material(planes, self.data.added, self.data.class_map)
             if not count_classes(everything).total():
