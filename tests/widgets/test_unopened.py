@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 from napari_localize.core.detections import Detections
+from napari_localize.core.errors import UserError
 from napari_localize.core.findings import Finding
 from napari_localize.engine import Engine
 from napari_localize.plugin.boxes import box_layer
@@ -113,6 +114,13 @@ def test_images_that_cannot_be_read_are_named(dock, plate, until):
     widget = dock(RetrainWidget)
     until(lambda: "<b>2</b> finished planes and <b>1</b> finished area" in widget.material.text())
     assert "b.tif is missing" in widget.material.text()
+    evaluation = dock(EvaluateWidget)
+    evaluation.sides.choose(truth=REVIEWED)
+    # Half of the truth is none.
+    with pytest.raises(UserError, match="still being read"):
+        evaluation.sides.task()
+    until(lambda: len(evaluation.unopened.planes()) == 3)
+    assert ["b.tif is missing" in note for note in evaluation.sides.task().truth.planes.notes] == [True]
 
 
 def test_a_model_is_judged_by_all_that_is_finished_in_the_project(dock, listed, until, finish):

@@ -102,7 +102,7 @@ def layer_truth(layer: Shapes | Points, layers: Iterable[Layer]) -> Side:
     return Side(truth, f"the layer '{layer.name}'", sources, pixel_size=layer_pixel_size(image))
 
 
-def reviewed_truth(layers: Iterable[Layer], unopened: Sequence[Judged] = ()) -> Side:
+def reviewed_truth(layers: Iterable[Layer], unopened: Sequence[Judged] = (), problems: Sequence[str] = ()) -> Side:
     """Return the approved boxes of the planes and areas that a person has finished.
 
     Parameters
@@ -111,6 +111,8 @@ def reviewed_truth(layers: Iterable[Layer], unopened: Sequence[Judged] = ()) -> 
         All layers of the viewer.
     unopened : sequence of Judged
         Planes of a project whose images are not open.
+    problems : sequence of str
+        What of the project cannot be read, for the notes.
 
     Raises
     ------
@@ -133,6 +135,7 @@ def reviewed_truth(layers: Iterable[Layer], unopened: Sequence[Judged] = ()) -> 
         reviewed=[plane.name for plane in judged if plane.finished],
         areas=areas,
         points=all(plane.points for plane in judged),
+        notes=[f"{problem} It was left out." for problem in problems],
     )
     names = {plane.name for plane in judged}
     sizes = [layer_pixel_size(image) for image in _images(layers) if any(name.startswith(image.name) for name in names)]

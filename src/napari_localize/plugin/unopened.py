@@ -63,6 +63,7 @@ def finished_on(images: Sequence[ProjectImage], progress: Callable[[int, int], N
         for index in sorted(chosen):
             source = _source(image.plane_name(index), sources)
             if source is None:
+                found.problems[image.id] = f"{image.plane_name(index)} is finished, but {path} has no such plane."
                 continue
             here = tuple(area for area in loaded.areas if area.plane == index)
             known = KnownArea.of(here, index in loaded.finished)

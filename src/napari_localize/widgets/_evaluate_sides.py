@@ -182,7 +182,9 @@ class SidesPicker(QWidget):
     def _truth_side(self, others: list[Any]) -> Side:
         choice = self.truth_choice
         if choice is REVIEWED:
-            return reviewed_truth(others, self._unopened.planes())
+            if self._unopened.busy:
+                raise UserError("the project is still being read; evaluate again in a moment.")
+            return reviewed_truth(others, self._unopened.planes(), self._unopened.problems())
         if choice is FILE:
             if not self._file:
                 raise UserError("no annotation file is chosen; press 'File ...' and choose one.")
