@@ -98,6 +98,20 @@ def test_a_model_learns_from_all_that_is_finished_in_the_project(
     assert not widget.data.added
 
 
+def test_an_image_is_learnt_from_that_was_finished_and_closed_at_once(dock, listed, viewer, tmp_path, squares, until):
+    tifffile.imwrite(tmp_path / "fresh.tif", squares + np.uint8(9))
+    listed.tasks.add([tmp_path / "fresh.tif"])
+    until(lambda: not listed.tasks.busy and any(image.name == "fresh.tif" for image in listed.model.images))
+    widget = dock(RetrainWidget)
+    until(lambda: "<b>3</b> finished planes" in widget.material.text())
+    open_image(listed, "fresh.tif")
+    boxes = box_layer(viewer.layers.selection.active)
+    boxes.layer.add([[5, 5], [5, 13], [13, 13], [13, 5]], shape_type="rectangle")
+    boxes.finish(())
+    open_image(listed, "open.tif")
+    until(lambda: "<b>4</b> finished planes" in widget.material.text())
+
+
 def test_another_project_brings_its_own(dock, listed, tmp_path, until):
     widget = dock(RetrainWidget)
     until(lambda: "finished planes" in widget.material.text())

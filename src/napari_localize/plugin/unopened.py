@@ -18,6 +18,10 @@ from napari_localize.core.table import APPROVED
 from napari_localize.formats.sources import planes_of
 from napari_localize.plugin.pairs import Judged
 from napari_localize.project import ProjectImage
+from napari_localize.project.journal import areas_of, finished_of
+from napari_localize.project.names import classes_of
+from napari_localize.project.points import point_size_of
+from napari_localize.project.rows import rows_of_image
 
 
 @dataclass
@@ -29,7 +33,7 @@ class Unopened:
 
 
 def finished_on(images: Sequence[ProjectImage], progress: Callable[[int, int], None] | None = None) -> Unopened:
-    """Return the planes of images that are finished, wholly or in part, as they are stored; no pixels are read.
+    """Return the planes of images that are finished, wholly or in part, as they are on disk; no pixels are read.
 
     Parameters
     ----------
@@ -48,8 +52,11 @@ def finished_on(images: Sequence[ProjectImage], progress: Callable[[int, int], N
             progress(number, len(images))
         if image.status not in ("in work", "finished"):
             continue
-        loaded = image.load()
-        chosen = loaded.finished | {area.plane for area in loaded.areas if area.kind == "reviewed"}
+        with image.project.database.reading() as connection:
+            rows, classes = rows_of_image(connection, image.id), classes_of(connection)
+            finished, areas = finished_of(connection, image.id), areas_of(connection, image.id)
+            points = point_size_of(connection, image.id) is not None
+        chosen = finished | {area.plane for area in areas if area.kind == "reviewed"}
         if not chosen:
             continue
         try:
@@ -58,29 +65,19 @@ def finished_on(images: Sequence[ProjectImage], progress: Callable[[int, int], N
         except UserError as error:
             found.problems[image.id] = str(error)
             continue
-        parts = loaded.rows.parts()
+        parts = rows.parts()
         planes = []
         for index in sorted(chosen):
             source = _source(image.plane_name(index), sources)
             if source is None:
                 found.problems[image.id] = f"{image.plane_name(index)} is finished, but {path} has no such plane."
                 continue
-            here = tuple(area for area in loaded.areas if area.plane == index)
-            known = KnownArea.of(here, index in loaded.finished)
-            rows = parts.get(index, BoxRows.empty())
-            judged = [_in_states(rows, index, states, loaded.classes) for states in (APPROVED, ("rejected",))]
+            known = KnownArea.of(tuple(area for area in areas if area.plane == index), index in finished)
+            here = parts.get(index, BoxRows.empty())
+            approved, denied = (_in_states(here, index, states, classes) for states in (APPROVED, ("rejected",)))
             if known is not None:
-                planes.append(
-                    Judged(
-                        image.plane_name(index),
-                        source,
-                        *judged,
-                        known,
-                        index in loaded.finished,
-                        str(path),
-                        loaded.point_size is not None,
-                    )
-                )
+                name, whole = image.plane_name(index), index in finished
+                planes.append(Judged(name, source, approved, denied, known, whole, str(path), points))
         found.planes[image.id] = planes
     return found
 

@@ -113,6 +113,8 @@ class UnopenedPlanes(QObject):
         self._stale = set()
 
         def read(progress: Progress) -> tuple[Project, set[int] | None, Unopened]:
+            # What was done last to an image that was closed is on its way to the disk.
+            project.settle()
             images = [image for image in project.images() if stale is None or image.id in stale]
             return project, stale, finished_on(images, progress)
 
